@@ -1,0 +1,82 @@
+/**
+ * Writes DER (X.690): definite lengths in their shortest form, primitive strings.
+ *
+ * Every function gives one whole element; constructed ones take their finished elements in order.
+ */
+import { AwalaError } from '../errors.ts';
+import { CONSTRUCTED, Tag } from './tags.ts';
+
+/** The header of an element with `length` contents octets: identifier octet and length. */
+export function header(tag: number, length: number): Buffer {
+  if (length < 0x80) {
+    return Buffer.from([tag, length]);
+  }
+  const octets: number[] = [];
+  for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) {
+    octets.unshift(rest % 256);
+  }
+  return Buffer.from([tag, 0x80 | octets.length, ...octets]);
+}
+
+/** A primitive element with these contents. */
+export function primitive(tag: number, content: Uint8Array): Buffer {
+  return Buffer.concat([header(tag, content.length), content]);
+}
+
+/** A constructed element; `tag` already has its constructed bit. */
+export function constructed(tag: number, ...elements: readonly Uint8Array[]): Buffer {
+  const length = elements.reduce((sum, element) => sum + element.length, 0);
+  return Buffer.concat([header(tag | CONSTRUCTED, length), ...elements]);
+}
+
+export function sequence(...elements: readonly Uint8Array[]): Buffer {
+  return constructed(Tag.SEQUENCE, ...elements);
+}
+
+export function octetString(content: Uint8Array): Buffer {
+  return primitive(Tag.OCTET_STRING, content);
+}
+
+/** VisibleString under `tag` (its own by default): ASCII from space to tilde. */
+export function visibleString(text: string, tag: number = Tag.VISIBLE_STRING): Buffer {
+  return primitive(tag, Buffer.from(text, 'latin1'));
+}
+
+/** A non-negative integer below 2^53 under `tag`. */
+export function integer(value: number, tag: number = Tag.INTEGER): Buffer {
+  const octets: number[] = [];
+  let rest = value;
+  do {
+    octets.unshift(rest % 256);
+    rest = Math.floor(rest / 256);
+  } while (rest > 0);
+  if ((octets[0] as number) >= 0x80) {
+    octets.unshift(0);
+  }
+  return primitive(tag, Buffer.from(octets));
+}
+
+/** OBJECT IDENTIFIER in dotted form, e.g. `1.2.840.113549`, under `tag`. */
+export function oid(dotted: string, tag: number = Tag.OID): Buffer {
+  const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number);
+  const octets: number[] = [];
+  for (const arc of [first * 40 + second, ...rest]) {
+    const groups = [arc % 128];
+    for (let left = Math.floor(arc / 128); left > 0; left = Math.floor(left / 128)) {
+      groups.unshift(0x80 | (left % 128));
+    }
+    octets.push(...groups);
+  }
+  return primitive(tag, Buffer.from(octets));
+}
+
+/**
+ * The protocol's DATE-TIME (RS-001): `YYYYMMDDHHMMSS` in UTC, no `Z`, whole seconds (fractions are cut off).
+ */
+export function dateTime(date: Date, tag: number): Buffer {
+  const digits = date.toISOString().replace(/[-:T]/g, '').slice(0, 14);
+  if (!/^\d{14}$/.test(digits)) {
+    throw new AwalaError('ASN1_MALFORMED', 'date is outside the years 0 to 9999');
+  }
+  return primitive(tag, Buffer.from(digits, 'latin1'));
+}

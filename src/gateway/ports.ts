@@ -1,0 +1,180 @@
+/**
+ * What the gateway needs from the world: each port, and what it promises.
+ *
+ * Glossary: an *object* is a message at rest (parcel, cargo); a *record* is a small document about peers and keys; a
+ * *signal* says that something came; a *version* tells one write of a key from the next. Backends keep these promises;
+ * `test/ports/` holds every backend to them.
+ */
+
+/** Time, so that the whole gateway can run on a clock that is not the machine's. */
+export interface Clock {
+  /** The present, in milliseconds since the Unix epoch. */
+  now(): number;
+}
+
+/** `octets` unpredictable octets. */
+export type Random = (octets: number) => Buffer;
+
+/** A store is full or away: nothing was acknowledged, and the peer should come back. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError';
+  readonly code: 'STORE_FULL' | 'STORE_AWAY';
+
+  constructor(code: 'STORE_FULL' | 'STORE_AWAY', message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** What is told of an object without reading its body. */
+export interface ObjectEntry {
+  readonly key: string;
+  /** Tells this write of the key from earlier and later ones. Opaque. */
+  readonly version: string;
+  /** When this version was put, in milliseconds; grows with each put of one process, also within a millisecond (fractions count). */
+  readonly arrival: number;
+  /** After this instant (milliseconds) the object is never returned. */
+  readonly expiry: number;
+  /** Octets of the body. */
+  readonly size: number;
+  /** As given to `put`. */
+  readonly metadata: ObjectMetadata;
+}
+
+export type ObjectMetadata = Readonly<Record<string, string>>;
+
+export interface StoredObject extends ObjectEntry {
+  readonly body: Buffer;
+}
+
+export interface PutOptions {
+  /** Milliseconds since the epoch. */
+  readonly expiry: number;
+  /** A few short strings that `list` gives back: ids for logs and acknowledgements. */
+  readonly metadata?: ObjectMetadata;
+}
+
+/** Keeps messages. Keys are ASCII, up to 512 octets, parts divided by `/`. */
+export interface ObjectStore {
+  /**
+   * Resolves when the bytes would survive a crash of the process and of the machine. Replaces what is under the key,
+   * as a new version.
+   *
+   * @throws StoreError
+   */
+  put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry>;
+
+  /** The newest version, or `undefined` if there is none or it expired. Its bytes are verified against their checksum. */
+  get(key: string): Promise<StoredObject | undefined>;
+
+  /** All live objects whose keys start with `prefix`, in no order that callers may rely on, read in pages. */
+  list(prefix: string): AsyncIterable<ObjectEntry>;
+
+  /** Removes the object; with a version, only if it is still that one. Idempotent. */
+  delete(key: string, version?: string): Promise<void>;
+}
+
+export type RecordValue = string | number | boolean | Uint8Array | null;
+
+/** A small flat document: up to 64 KiB, fields as Firestore has them. */
+export type RecordFields = Readonly<Record<string, RecordValue>>;
+
+export interface StoredRecord {
+  readonly key: string;
+  /** Changes with each write. Opaque. */
+  readonly version: string;
+  readonly fields: RecordFields;
+}
+
+/** What kinds of records there are; each backend gives each a table or collection of its own. */
+export type RecordKind =
+  /** This gateway's identity keys: wrapped privately, or a reference into a KMS. */
+  | 'identity-keys'
+  /** This gateway's own certificates. */
+  | 'own-certificates'
+  /** This gateway's session keys, wrapped. */
+  | 'session-keys'
+  /** Values of which there is one, e.g. which unbound session key is current. */
+  | 'configuration'
+  /** Registered private gateways. */
+  | 'private-gateways'
+  /** Tokens that may be used once: PNRA nonces. */
+  | 'single-use-tokens';
+
+/** Keeps small documents, and decides races: what must happen once is decided here. */
+export interface Records {
+  get(kind: RecordKind, key: string): Promise<StoredRecord | undefined>;
+
+  /** Writes only where there is no live record; false when there is one. Durable when it resolves true. */
+  create(kind: RecordKind, key: string, fields: RecordFields, expiry?: number): Promise<boolean>;
+
+  /** Writes whatever is there. Durable when it resolves. */
+  put(kind: RecordKind, key: string, fields: RecordFields, expiry?: number): Promise<void>;
+
+  /** Compare-and-set: writes only if the record still has `version`; false otherwise. Durable when it resolves true. */
+  replace(kind: RecordKind, key: string, version: string, fields: RecordFields, expiry?: number): Promise<boolean>;
+
+  /** Removes the record; with a version, only if it is still that one (false otherwise). Removing nothing without a version is true. */
+  delete(kind: RecordKind, key: string, version?: string): Promise<boolean>;
+
+  /** All live records of a kind whose keys start with `prefix`, in key order. */
+  list(kind: RecordKind, prefix?: string): AsyncIterable<StoredRecord>;
+}
+
+export interface Subscription {
+  close(): void;
+}
+
+/** Best-effort fan-out. A lost signal costs latency, never a message: subscribers list again after a gap. */
+export interface Signals {
+  /** Tells all present subscribers of `channel`, in this and other processes. Never throws, never waits. */
+  publish(channel: string, payload: Buffer): void;
+
+  /**
+   * Resolves when the subscription is in force: all that is published from then on comes to `listener`, in order.
+   *
+   * @param onGap called when signals may have been lost; the subscriber lists again
+   */
+  subscribe(channel: string, listener: (payload: Buffer) => void, onGap: () => void): Promise<Subscription>;
+}
+
+/** Counters shared by replicas, best effort. */
+export interface Meters {
+  /**
+   * Takes one from the allowance of `limit` in any `period` milliseconds under this key.
+   *
+   * @returns whether there was one left; what is refused is not counted
+   */
+  take(key: string, limit: number, period: number): Promise<boolean>;
+}
+
+/** A private key that signs but is never seen; pkijs signs through it. */
+export interface SigningKey {
+  readonly privateKey: CryptoKey;
+  readonly publicKey: CryptoKey;
+  /** The WebCrypto implementation that the two belong to. */
+  readonly crypto: Crypto;
+}
+
+export interface IdentityKey extends SigningKey {
+  /** Names the key in its keeper, e.g. a KMS key version. */
+  readonly reference: string;
+  /** DER SubjectPublicKeyInfo with `rsaEncryption`. */
+  readonly spki: Buffer;
+}
+
+/** Keeps the identity keys; their private halves never leave. */
+export interface IdentityKeys {
+  /** Makes a key pair (RSA 2048) or gives the one that the deployment provides, durable. */
+  create(): Promise<IdentityKey>;
+  /** Opens a key by its reference. */
+  open(reference: string): Promise<IdentityKey>;
+}
+
+/** Encrypts small secrets at rest, bound to what they are for. */
+export interface KeyWrapping {
+  /** @param context what the secret is and whose; `unwrap` must be given the same */
+  wrap(secret: Uint8Array, context: string): Promise<Buffer>;
+  /** @throws Error when the octets were changed or wrapped for another context */
+  unwrap(wrapped: Uint8Array, context: string): Promise<Buffer>;
+}
