@@ -6,6 +6,8 @@
  * `test/ports/` holds every backend to them.
  */
 
+import type { SigningKey } from '../awala/signing-key.ts';
+
 /** Time, so that the whole gateway can run on a clock that is not the machine's. */
 export interface Clock {
   /** The present, in milliseconds since the Unix epoch. */
@@ -148,14 +150,6 @@ export interface Meters {
   take(key: string, limit: number, period: number): Promise<boolean>;
 }
 
-/** A private key that signs but is never seen; pkijs signs through it. */
-export interface SigningKey {
-  readonly privateKey: CryptoKey;
-  readonly publicKey: CryptoKey;
-  /** The WebCrypto implementation that the two belong to. */
-  readonly crypto: Crypto;
-}
-
 export interface IdentityKey extends SigningKey {
   /** Names the key in its keeper, e.g. a KMS key version. */
   readonly reference: string;
@@ -178,3 +172,6 @@ export interface KeyWrapping {
   /** @throws Error when the octets were changed or wrapped for another context */
   unwrap(wrapped: Uint8Array, context: string): Promise<Buffer>;
 }
+
+/** Makes a P-256 key pair (RS-018): private half as PKCS#8, public as SubjectPublicKeyInfo, both DER. */
+export type NewKeyPair = () => Promise<{ privateKey: Buffer; publicKey: Buffer }>;

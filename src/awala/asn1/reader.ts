@@ -142,7 +142,8 @@ export class BerElement {
   private readonly start: number;
   private readonly contentStart: number;
   private readonly contentEnd: number;
-  private readonly end: number;
+  /** Where the next element starts. */
+  readonly end: number;
   private readonly depth: number;
 
   constructor(source: Source, start: number, contentStart: number, contentEnd: number, end: number, depth: number) {

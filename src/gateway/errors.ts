@@ -1,0 +1,49 @@
+/**
+ * Why the gateway refuses what the protocol itself would allow, and the ids by which a message is traced.
+ */
+
+/**
+ * Stable codes of the gateway's own refusals. Those of the protocol are `AwalaErrorCode`; those of stores
+ * `StoreError.code`.
+ */
+export type GatewayErrorCode =
+  /** PoHTTP: the recipient is not behind this gateway, and PoHTTP never relays (protocol section 4). */
+  | 'WRONG_GATEWAY'
+  /** The recipient's mailbox has no room. */
+  | 'MAILBOX_FULL'
+  /** The recipient's mailbox has no room, nor has the sender's outbox. */
+  | 'OUTBOX_FULL'
+  /** The parcel is over the rate that its delivery authorization allows. */
+  | 'RATE_EXCEEDED'
+  /** A registration authorization (PNRA) was presented twice. */
+  | 'TOKEN_USED';
+
+/**
+ * What traces one message through logs, from the door where it came in to the acknowledgement of the next hop.
+ *
+ * A door makes it with the id alone; the gateway fills in the rest as it reads the message, so that a refusal, too,
+ * is logged with all that was known by then.
+ */
+export interface TraceIds {
+  /** The id of the request that brought it. */
+  readonly trace: string;
+  /** Node id of the private gateway that sent or collects it. */
+  peer?: string;
+  /** RAMF message id. */
+  parcel?: string;
+  /** Node id of the sending endpoint. */
+  sender?: string;
+  /** Node id of the receiving endpoint. */
+  recipient?: string;
+}
+
+/** A refusal by the gateway, for a reason that has a code. */
+export class GatewayError extends Error {
+  override readonly name = 'GatewayError';
+  readonly code: GatewayErrorCode;
+
+  constructor(code: GatewayErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

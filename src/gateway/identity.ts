@@ -1,0 +1,179 @@
+/**
+ * Who this gateway is: its identity keys and its own certificates (RS-002).
+ *
+ * Several keys may exist: the newest issues, each older one keeps its id. Each key has one or more self-issued
+ * certificates, valid at once: the one that expires last signs, all verify. Records hold them all and decide between
+ * replicas that would make the same one; this object holds a picture of them in memory, so that a parcel costs no
+ * look-up.
+ */
+import { type Certificate, readCertificate } from '../awala/pki/certificate.ts';
+import { issueCertificate } from '../awala/pki/issue-certificate.ts';
+import { type RsaPublicKey, readRsaPublicKey } from '../awala/pki/rsa-public-key.ts';
+import type { Clock, IdentityKey, IdentityKeys, Random, Records } from './ports.ts';
+import { BACKDATING, DAY } from './time.ts';
+
+/** How long a self-issued certificate is valid (protocol section 1). */
+const VALIDITY = 180 * DAY;
+
+/** A new certificate is made while this much of the last one's time remains. */
+const RENEWAL_REMAINING = 150 * DAY;
+
+/** RS-002: our certificate, those we issue to private gateways (1), and theirs to endpoints (0). */
+const PATH_LENGTH = 2;
+
+const SERIAL_NUMBER_OCTETS = 16;
+
+/** One of our keys, with its public half read. */
+export interface OwnKey {
+  readonly signing: IdentityKey;
+  readonly publicKey: RsaPublicKey;
+}
+
+/** What signs a certificate or message in this gateway's name. */
+export interface Issuer {
+  readonly key: IdentityKey;
+  readonly certificate: Certificate;
+}
+
+export class Identity {
+  readonly internetAddress: string;
+  private readonly identityKeys: IdentityKeys;
+  private readonly records: Records;
+  private readonly random: Random;
+  private readonly clock: Clock;
+  /** Oldest first; the last one issues. */
+  private keys: readonly OwnKey[] = [];
+  private certificates: readonly Certificate[] = [];
+
+  private constructor(parts: IdentityParts) {
+    this.internetAddress = parts.internetAddress;
+    this.identityKeys = parts.identityKeys;
+    this.records = parts.records;
+    this.random = parts.random;
+    this.clock = parts.clock;
+  }
+
+  /** Opens the identity in `records`, making its first key and certificate where there are none. */
+  static async open(parts: IdentityParts): Promise<Identity> {
+    const identity = new Identity(parts);
+    await identity.refresh();
+    return identity;
+  }
+
+  /** Node id of the key that issues. */
+  get id(): string {
+    return this.issuingKey().publicKey.nodeId;
+  }
+
+  issuingKey(): OwnKey {
+    return this.keys.at(-1) as OwnKey;
+  }
+
+  /** The public halves of all our keys: what any of them signed is ours. */
+  publicKeys(): RsaPublicKey[] {
+    return this.keys.map((key) => key.publicKey);
+  }
+
+  /** Our own certificates that are valid now: what they issued is trusted. */
+  trusted(): Certificate[] {
+    const now = this.clock.now();
+    return this.certificates.filter((certificate) => certificate.notBefore <= now && now <= certificate.notAfter);
+  }
+
+  /** All our own certificates, also of older keys. */
+  allCertificates(): readonly Certificate[] {
+    return this.certificates;
+  }
+
+  /** What signs now: the issuing key under its certificate that expires last. */
+  issuer(): Issuer {
+    const { signing, publicKey } = this.issuingKey();
+    const certificate = lastToExpire(this.trusted().filter((own) => own.subjectId === publicKey.nodeId));
+    if (!certificate) {
+      throw new Error(`No certificate of ${publicKey.nodeId} is valid now: is the clock right?`);
+    }
+    return { key: signing, certificate };
+  }
+
+  /**
+   * Reads the records again and makes what is due: the first key, or a certificate while the last has 150 days left.
+   * Housekeeping calls this; running it anywhere and any number of times is harmless.
+   */
+  async refresh(): Promise<void> {
+    this.keys = await this.loadKeys();
+    this.certificates = await this.loadCertificates();
+    const { publicKey } = this.issuingKey();
+    const last = lastToExpire(this.certificates.filter((own) => own.subjectId === publicKey.nodeId));
+    if (!last || last.notAfter - this.clock.now() < RENEWAL_REMAINING) {
+      await this.issueOwnCertificate();
+      this.certificates = await this.loadCertificates();
+    }
+  }
+
+  private async loadKeys(): Promise<OwnKey[]> {
+    const keys: OwnKey[] = [];
+    for await (const { fields } of this.records.list('identity-keys')) {
+      const reference = fields['reference'] as string;
+      const known = this.keys.find((key) => key.signing.reference === reference);
+      keys.push(known ?? ownKey(await this.identityKeys.open(reference)));
+    }
+    if (keys.length > 0) {
+      return keys;
+    }
+    const first = await this.identityKeys.create();
+    // Records list in key order, so that later keys are numbered upwards. Only one replica's first key counts.
+    await this.records.create('identity-keys', '0001', { reference: first.reference, created: this.clock.now() });
+    return this.loadKeys();
+  }
+
+  private async loadCertificates(): Promise<Certificate[]> {
+    const certificates: Certificate[] = [];
+    for await (const { fields } of this.records.list('own-certificates')) {
+      const bytes = Buffer.from(fields['certificate'] as Uint8Array);
+      certificates.push(this.certificates.find((known) => known.raw.equals(bytes)) ?? readCertificate(bytes));
+    }
+    return certificates;
+  }
+
+  private async issueOwnCertificate(): Promise<void> {
+    const { signing, publicKey } = this.issuingKey();
+    const now = this.clock.now();
+    const notBefore = now - BACKDATING;
+    const certificate = await issueCertificate({
+      subjectPublicKey: publicKey,
+      issuer: { selfSignedWith: signing },
+      notBefore,
+      notAfter: notBefore + VALIDITY,
+      isCa: true,
+      pathLength: PATH_LENGTH,
+      serialNumber: this.random(SERIAL_NUMBER_OCTETS),
+    });
+    // One a day at most: the create-only record decides between replicas that renew at the same time.
+    const day = new Date(now).toISOString().slice(0, 10);
+    await this.records.create(
+      'own-certificates',
+      `${publicKey.nodeId}/${day}`,
+      { certificate: certificate.raw },
+      certificate.notAfter,
+    );
+  }
+}
+
+export interface IdentityParts {
+  readonly internetAddress: string;
+  readonly identityKeys: IdentityKeys;
+  readonly records: Records;
+  readonly random: Random;
+  readonly clock: Clock;
+}
+
+function ownKey(signing: IdentityKey): OwnKey {
+  return { signing, publicKey: readRsaPublicKey(signing.spki) };
+}
+
+function lastToExpire(certificates: readonly Certificate[]): Certificate | undefined {
+  return certificates.reduce<Certificate | undefined>(
+    (last, certificate) => (last && last.notAfter >= certificate.notAfter ? last : certificate),
+    undefined,
+  );
+}
