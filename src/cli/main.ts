@@ -1,0 +1,69 @@
+/**
+ * The `relay-gateway` command: reads the command line and the environment, and runs one command of this folder.
+ *
+ * Exit codes: 0 clean, 1 fault, 2 bad configuration or usage. Commands are loaded when they are called, so that each
+ * starts fast.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { ConfigError } from '../config.ts';
+
+const FAULT = 1;
+const BAD_USAGE = 2;
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+const program = new Command('relay-gateway')
+  .description('An Awala Internet gateway. Settings come from the environment: see docs/operate.md.')
+  .version(version)
+  .configureHelp({ showGlobalOptions: true })
+  .showHelpAfterError('(--help tells more)')
+  .exitOverride();
+
+program
+  .command('serve')
+  .description('Run the gateway until SIGTERM or SIGINT.')
+  .action(async () => {
+    const { serve } = await import('./serve.ts');
+    process.exitCode = await serve(process.env, version);
+  });
+
+program
+  .command('identity')
+  .description("Print this gateway's node id and certificates, also while it runs.")
+  .option('--connection-params <file>', 'write the connection parameters, which clients register with, to a file')
+  .option('--json', 'print JSON')
+  .action(async (options: { connectionParams?: string; json?: true }) => {
+    const { showIdentity } = await import('./identity.ts');
+    await showIdentity(process.env, options);
+  });
+
+program
+  .command('config')
+  .description('Print the effective settings and where each came from.')
+  .option('--json', 'print JSON')
+  .action(async (options: { json?: true }) => {
+    const { showConfig } = await import('./config.ts');
+    showConfig(process.env, options);
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCode(error);
+}
+
+/** Tells a person what went wrong, unless commander has done so. */
+function exitCode(error: unknown): number {
+  if (error instanceof CommanderError) {
+    return error.exitCode === 0 ? 0 : BAD_USAGE;
+  }
+  if (error instanceof ConfigError) {
+    console.error(error.message);
+    return BAD_USAGE;
+  }
+  console.error(`relay-gateway: ${error instanceof Error ? error.message : error}`);
+  return FAULT;
+}

@@ -1,0 +1,160 @@
+/**
+ * The kinds of value that a configuration variable can have: each reads a text, or says what is wrong with it.
+ */
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+/** Reads the text of a variable. */
+export type ReadValue<Value> = (text: string) => Value;
+
+/** A value that cannot be used; its message completes the sentence "VARIABLE …". */
+export class ValueError extends Error {
+  override readonly name = 'ValueError';
+}
+
+const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const MAX_DOMAIN_NAME_OCTETS = 253;
+
+/**
+ * A domain name that clients accept as an Internet address: not localhost, an IP address, or one with a port.
+ *
+ * Source: protocol section 4.
+ */
+export function domainName(text: string): string {
+  const name = text.toLowerCase();
+  if (/:\d+$/.test(name)) {
+    throw new ValueError(`must be a domain name without a port, not "${text}"`);
+  }
+  if (isIP(name) !== 0) {
+    throw new ValueError(`must be a domain name, not the IP address "${text}"`);
+  }
+  const labels = name.split('.');
+  if (labels.at(-1) === 'localhost') {
+    throw new ValueError('must be a real domain name: clients refuse localhost');
+  }
+  const isName = labels.length > 1 && labels.every((label) => LABEL.test(label)) && !/^\d+$/.test(labels.at(-1) ?? '');
+  if (!isName || name.length > MAX_DOMAIN_NAME_OCTETS) {
+    throw new ValueError(`must be a domain name such as gateway.example.com, not "${text}"`);
+  }
+  return name;
+}
+
+/** The host to listen on: an IP address, or a name that resolves to one. */
+export function bindHost(text: string): string {
+  if (isIP(text) === 0 && !text.split('.').every((label) => LABEL.test(label.toLowerCase()))) {
+    throw new ValueError(`must be an IP address or a host name, not "${text}"`);
+  }
+  return text;
+}
+
+/** A TCP port; 0 takes any free one. */
+export function port(text: string): number {
+  return integer(0, 65_535)(text);
+}
+
+export function integer(least: number, most: number): ReadValue<number> {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= least && value <= most)) {
+      throw new ValueError(`must be a whole number from ${least} to ${most}, not "${text}"`);
+    }
+    return value;
+  };
+}
+
+const OCTETS: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+/** A number of octets, such as `65536`, `64KiB`, `256MiB` or `1GiB`. */
+export function octets(least: number): ReadValue<number> {
+  return (text) => {
+    const match = /^(\d{1,12})\s?(KiB|MiB|GiB|)$/.exec(text);
+    const value = Number(match?.[1]) * (OCTETS[match?.[2] ?? ''] ?? Number.NaN);
+    if (!(value >= least)) {
+      throw new ValueError(`must be a size such as 64KiB or 256MiB, at least ${least} octets, not "${text}"`);
+    }
+    return value;
+  };
+}
+
+const MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/**
+ * A length of time, such as `500ms`, `25s`, `10m`, `6h` or `30d`.
+ *
+ * @returns milliseconds
+ */
+export function duration(least: string, most: string): ReadValue<number> {
+  return (text) => {
+    const value = milliseconds(text);
+    if (!(value >= milliseconds(least) && value <= milliseconds(most))) {
+      throw new ValueError(`must be a time from ${least} to ${most}, such as 25s or 6h, not "${text}"`);
+    }
+    return value;
+  };
+}
+
+function milliseconds(text: string): number {
+  const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
+  return Number(match?.[1]) * (MILLISECONDS[match?.[2] ?? ''] ?? Number.NaN);
+}
+
+export function yesOrNo(text: string): boolean {
+  if (text !== 'true' && text !== 'false') {
+    throw new ValueError(`must be true or false, not "${text}"`);
+  }
+  return text === 'true';
+}
+
+export function oneOf<const Name extends string>(names: readonly Name[]): ReadValue<Name> {
+  return (text) => {
+    if (!isOneOf(names, text)) {
+      throw new ValueError(`must be one of ${names.join(', ')}, not "${text}"`);
+    }
+    return text;
+  };
+}
+
+/** One of `built`, or a name from the contract whose room is not built yet, which is told apart from a typing error. */
+export function oneBuilt<const Built extends string>(
+  built: readonly Built[],
+  planned: readonly string[],
+): ReadValue<Built> {
+  return (text) => {
+    if (planned.includes(text)) {
+      throw new ValueError(`is "${text}", which this version does not have yet: use ${built.join(' or ')}`);
+    }
+    return oneOf(built)(text);
+  };
+}
+
+/** Values divided by commas, each once. */
+export function listOf<Value>(read: ReadValue<Value>): ReadValue<readonly Value[]> {
+  return (text) => {
+    const texts = text.split(',').map((part) => part.trim());
+    return [...new Set(texts)].filter((part) => part !== '').map(read);
+  };
+}
+
+/** A range of addresses in CIDR notation, or a single address. */
+export function addressRange(text: string): string {
+  if (!ipaddr.isValidCIDR(text) && !ipaddr.isValid(text)) {
+    throw new ValueError(`must be ranges such as 10.0.0.0/8 or fd00::/8, not "${text}"`);
+  }
+  return text;
+}
+
+export function httpUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:') {
+    throw new ValueError(`must be a URL such as https://dns.example/dns-query, not "${text}"`);
+  }
+  return url.href;
+}
+
+export function anyText(text: string): string {
+  return text;
+}
+
+function isOneOf<Name extends string>(names: readonly Name[], text: string): text is Name {
+  return (names as readonly string[]).includes(text);
+}

@@ -1,0 +1,213 @@
+/**
+ * The gateway's configuration: the environment, read once, checked whole, as one typed object.
+ *
+ * Each setting is a row of `SETTINGS`; `docs/operate.md` explains them, and a test holds the two together.
+ */
+import { accessSync, constants } from 'node:fs';
+import path from 'node:path';
+import {
+  addressRange,
+  anyText,
+  bindHost,
+  domainName,
+  duration,
+  httpUrl,
+  integer,
+  listOf,
+  octets,
+  oneBuilt,
+  oneOf,
+  port,
+  type ReadValue,
+  ValueError,
+  yesOrNo,
+} from './config-values.ts';
+
+/** Doors that this version has. */
+const SERVICES = ['poweb', 'collection', 'pohttp', 'ops'] as const;
+
+/** What the contract names and later versions have. */
+const PLANNED_SERVICES = ['cogrpc', 'worker'];
+
+export type Service = (typeof SERVICES)[number];
+
+interface Setting<Value> {
+  readonly variable: string;
+  /** As it would stand in the environment; undefined where the setting has no value unless it is given. */
+  readonly defaultText: string | undefined;
+  readonly read: ReadValue<Value>;
+}
+
+function setting<Value>(variable: string, defaultText: string, read: ReadValue<Value>): Setting<Value> {
+  return { variable, defaultText, read };
+}
+
+function optional<Value>(variable: string, read: ReadValue<Value>): Setting<Value | undefined> {
+  return { variable, defaultText: undefined, read };
+}
+
+const backend = (others: readonly string[]) => oneBuilt(['local'], others);
+
+const SETTINGS = {
+  internetAddress: setting('INTERNET_ADDRESS', 'gateway.test', domainName),
+  services: setting('SERVICES', SERVICES.join(','), listOf(oneBuilt(SERVICES, PLANNED_SERVICES))),
+
+  bindHost: setting('BIND_HOST', '127.0.0.1', bindHost),
+  powebPort: setting('POWEB_PORT', '8080', port),
+  pohttpPort: setting('POHTTP_PORT', '8081', port),
+  cogrpcPort: setting('COGRPC_PORT', '8082', port),
+  opsBindHost: setting('OPS_BIND_HOST', '127.0.0.1', bindHost),
+  opsPort: setting('OPS_PORT', '8090', port),
+
+  dataDirectory: setting('DATA_DIR', './data', path.normalize),
+  objectStore: setting('OBJECT_STORE', 'local', backend(['gcs'])),
+  records: setting('RECORDS', 'local', backend(['firestore'])),
+  keys: setting('KEYS', 'local', backend(['gcp-kms'])),
+  signals: setting('SIGNALS', 'local', backend(['redis'])),
+
+  resolverUrl: setting('RESOLVER_URL', 'https://cloudflare-dns.com/dns-query', httpUrl),
+  allowPrivateDestinations: setting('ALLOW_PRIVATE_DESTINATIONS', 'false', yesOrNo),
+
+  tlsCertificateFile: optional('TLS_CERT_FILE', anyText),
+  tlsKeyFile: optional('TLS_KEY_FILE', anyText),
+  trustedProxies: setting('TRUSTED_PROXIES', '', listOf(addressRange)),
+
+  logLevel: setting('LOG_LEVEL', 'info', oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])),
+
+  bodiesInFlight: setting('BODIES_IN_FLIGHT', '256MiB', octets(16 * 1024 ** 2)),
+  connectionsPerPort: setting('CONNECTIONS_PER_PORT', '20000', integer(1, 1_000_000)),
+  collectionMaxAge: setting('COLLECTION_MAX_AGE', '6h', duration('10s', '7d')),
+  registrationsPerAddress: setting('REGISTRATIONS_PER_ADDRESS', '60', integer(1, 1_000_000)),
+  gracePeriod: setting('GRACE_PERIOD', '25s', duration('0s', '1h')),
+  housekeepingPeriod: setting('HOUSEKEEPING_PERIOD', '1m', duration('1s', '1h')),
+};
+
+/** Variables whose values are never shown. */
+const SECRETS: ReadonlySet<string> = new Set();
+
+type Settings = typeof SETTINGS;
+
+/** The whole configuration; sizes in octets, times in milliseconds. */
+export type Config = { readonly [Name in keyof Settings]: ReturnType<Settings[Name]['read']> };
+
+/** One setting as it came to be, for people. */
+export interface EffectiveValue {
+  readonly variable: string;
+  /** Text as in the environment; `set` for a secret; undefined for none. */
+  readonly value: string | undefined;
+  readonly origin: 'environment' | 'default';
+}
+
+/** The configuration cannot be used; lists every fault. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(`Configuration cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    this.faults = faults;
+  }
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the environment into the configuration. An empty variable counts as one that is not set.
+ *
+ * @throws ConfigError with every fault at once
+ */
+export function readConfig(environment: Environment): Config {
+  const faults: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, { variable, defaultText, read }] of Object.entries<Setting<unknown>>(SETTINGS)) {
+    const text = environment[variable] || defaultText;
+    try {
+      values[name] = text === undefined ? undefined : read(text);
+    } catch (error) {
+      if (!(error instanceof ValueError)) {
+        throw error;
+      }
+      faults.push(`${variable} ${error.message}`);
+    }
+  }
+  faults.push(...faultsBetween(values as Partial<Config>));
+  if (faults.length > 0) {
+    throw new ConfigError(faults);
+  }
+  return values as Config;
+}
+
+/** All settings with their values and where each came from; of what `readConfig` accepts. */
+export function effectiveValues(environment: Environment): EffectiveValue[] {
+  return Object.values<Setting<unknown>>(SETTINGS).map(({ variable, defaultText }) => {
+    const given = environment[variable];
+    if (!given) {
+      return { variable, value: defaultText, origin: 'default' };
+    }
+    return { variable, value: SECRETS.has(variable) ? 'set' : given, origin: 'environment' };
+  });
+}
+
+/** Octets that the path of a Unix socket may have (Linux 107, macOS 103). */
+const MAX_SOCKET_PATH_OCTETS = 103;
+
+/** What is wrong with settings that are each fine; those that are missing here have their own fault already. */
+function faultsBetween(config: Partial<Config>): string[] {
+  const faults: string[] = [];
+  const { tlsCertificateFile, tlsKeyFile, services, dataDirectory } = config;
+  if ((tlsCertificateFile === undefined) !== (tlsKeyFile === undefined)) {
+    faults.push('TLS_CERT_FILE and TLS_KEY_FILE must be set both or neither');
+  }
+  for (const [variable, file] of [
+    ['TLS_CERT_FILE', tlsCertificateFile],
+    ['TLS_KEY_FILE', tlsKeyFile],
+  ]) {
+    if (file !== undefined && !isReadable(file)) {
+      faults.push(`${variable} names a file that cannot be read: ${file}`);
+    }
+  }
+  if (services?.length === 0) {
+    faults.push('SERVICES must name at least one service');
+  }
+  if (dataDirectory && Buffer.byteLength(controlSocketPath(dataDirectory)) > MAX_SOCKET_PATH_OCTETS) {
+    faults.push('DATA_DIR is too long a path for the control socket in it');
+  }
+  faults.push(...sharedPorts(config));
+  return faults;
+}
+
+/** Two services of this process cannot listen on one port. */
+function sharedPorts({ services = [], powebPort, pohttpPort, opsPort }: Partial<Config>): string[] {
+  const used = new Map<number, string>();
+  const faults: string[] = [];
+  const take = (isUsed: boolean, variable: string, number: number | undefined) => {
+    if (!isUsed || !number) {
+      return;
+    }
+    const other = used.get(number);
+    if (other) {
+      faults.push(`${variable} and ${other} must differ: both are ${number}`);
+    }
+    used.set(number, variable);
+  };
+  take(services.includes('poweb') || services.includes('collection'), 'POWEB_PORT', powebPort);
+  take(services.includes('pohttp'), 'POHTTP_PORT', pohttpPort);
+  take(services.includes('ops'), 'OPS_PORT', opsPort);
+  return faults;
+}
+
+/** Where commands reach the gateway that runs on this data directory; relative where that is shorter. */
+export function controlSocketPath(dataDirectory: string): string {
+  const absolute = path.resolve(dataDirectory, 'control.sock');
+  const relative = path.relative('', absolute);
+  return relative.length < absolute.length ? relative : absolute;
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

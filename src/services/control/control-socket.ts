@@ -1,0 +1,56 @@
+/**
+ * The control socket: how commands on this machine ask the gateway that runs, through a Unix socket in its data
+ * directory that only its user may open.
+ *
+ * It speaks HTTP, so that `curl --unix-socket` works too: `GET /<question>`, answered with JSON.
+ */
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { createServer, type ServerResponse } from 'node:http';
+
+/** What the gateway answers, by question. */
+export type ControlAnswers = Readonly<Record<string, () => Promise<unknown>>>;
+
+/** Takes away group's and others' permissions, and execution. */
+const OWNER_ONLY = 0o177;
+
+/**
+ * Listens at `path`. The caller holds the data directory, so a socket that is there was left by a process that died.
+ *
+ * @throws Error when the path cannot be bound
+ */
+export async function openControlSocket(path: string, answers: ControlAnswers): Promise<AsyncDisposable> {
+  const server = createServer((request, response) => {
+    const question = request.url?.slice(1) ?? '';
+    const answer = request.method === 'GET' && Object.hasOwn(answers, question) ? answers[question] : undefined;
+    if (!answer) {
+      reply(response, 404, { message: `No such question: ${request.method} ${request.url}` });
+      return;
+    }
+    answer().then(
+      (value) => reply(response, 200, value),
+      (error: Error) => reply(response, 500, { message: error.message }),
+    );
+  });
+  rmSync(path, { force: true });
+  // The socket is bound within `listen`, so no other file of ours is made under this mask.
+  const mask = process.umask(OWNER_ONLY);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(mask);
+  }
+  await once(server, 'listening');
+  return {
+    async [Symbol.asyncDispose]() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    },
+  };
+}
+
+function reply(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
+  response.end(JSON.stringify(value));
+}

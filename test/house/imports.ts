@@ -1,0 +1,65 @@
+/** The rule that imports point down, as data, and its checker. */
+import { importsOf, type SourceFile } from './source-files.ts';
+
+interface Room {
+  /** What the paths of its files start with. The first room that fits a file is its room. */
+  readonly path: string;
+  /** Starts of paths that it may import, besides its own. */
+  readonly mayImport: readonly string[];
+  /** The only packages and built-in modules that it may import; any where absent. */
+  readonly packages?: readonly string[];
+}
+
+/** From the bottom up. */
+export const ROOMS: readonly Room[] = [
+  { path: 'src/awala/', mayImport: [], packages: ['node:crypto', 'node:util', 'asn1js', 'pkijs'] },
+  { path: 'src/gateway/', mayImport: ['src/awala/'], packages: ['node:crypto', 'node:events'] },
+  { path: 'src/backends/local/', mayImport: ['src/awala/', 'src/gateway/ports.ts', 'src/gateway/time.ts'] },
+  { path: 'src/services/', mayImport: ['src/awala/', 'src/gateway/'] },
+  { path: 'src/workers/', mayImport: ['src/awala/', 'src/gateway/'] },
+  { path: 'src/doctor/', mayImport: ['src/awala/'] },
+  { path: 'src/config-values.ts', mayImport: [] },
+  { path: 'src/config.ts', mayImport: ['src/config-values.ts'] },
+  { path: 'src/log.ts', mayImport: [] },
+  { path: 'src/machine.ts', mayImport: ['src/gateway/ports.ts'] },
+  {
+    path: 'src/compose.ts',
+    mayImport: [
+      'src/awala/',
+      'src/gateway/',
+      'src/backends/',
+      'src/services/',
+      'src/workers/',
+      'src/config.ts',
+      'src/log.ts',
+      'src/machine.ts',
+    ],
+  },
+  { path: 'src/cli/', mayImport: ['src/'] },
+];
+
+/** Packages that measure the gateway and never run in it. */
+const PEERS = '@relaycorp/';
+
+/** Every import that points up or sideways, as lines for people. */
+export function importFaults(files: readonly SourceFile[]): string[] {
+  return files.flatMap((file) => {
+    const room = ROOMS.find((candidate) => file.path.startsWith(candidate.path));
+    if (!room) {
+      return [`${file.path} is in no room that the house knows`];
+    }
+    return importsOf(file)
+      .filter((target) => !isAllowed(room, target))
+      .map((target) => `${file.path} imports ${target}`);
+  });
+}
+
+function isAllowed(room: Room, target: string): boolean {
+  if (target.startsWith('src/')) {
+    return [room.path, ...room.mayImport].some((start) => target.startsWith(start));
+  }
+  if (target.startsWith('test/') || target.startsWith('bench/') || target.startsWith(PEERS)) {
+    return false;
+  }
+  return room.packages?.includes(target) ?? true;
+}
