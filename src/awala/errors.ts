@@ -38,6 +38,7 @@ export type AwalaErrorCode =
   | 'COUNTERSIGNATURE_INVALID'
   | 'HANDSHAKE_MALFORMED'
   | 'HANDSHAKE_INVALID'
+  | 'DELIVERY_MALFORMED'
   /** Connection parameters that cannot be read. */
   | 'CONNECTION_PARAMS_MALFORMED';
 
@@ -49,5 +50,21 @@ export class AwalaError extends Error {
   constructor(code: AwalaErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+}
+
+/**
+ * Runs a reader of some type, so that bytes that are not ASN.1 are refused under that type's own code.
+ *
+ * @param what names the type in the message
+ */
+export function refusingAs<T>(code: AwalaErrorCode, what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof AwalaError && error.code === 'ASN1_MALFORMED') {
+      throw new AwalaError(code, `${what}: ${error.message}`, { cause: error });
+    }
+    throw error;
   }
 }

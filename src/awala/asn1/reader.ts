@@ -14,6 +14,12 @@ export const MAX_ELEMENTS = 65_536;
 /** The deepest nesting in one document; a parcel's certificate goes about 12 deep. */
 export const MAX_DEPTH = 32;
 
+/** The longest OBJECT IDENTIFIER, in octets; the protocol's longest has 11. */
+const MAX_OID_LENGTH = 32;
+
+/** Arcs of an OBJECT IDENTIFIER stay below this, so that numbers hold them exactly. */
+const MAX_OID_ARC = 2 ** 46;
+
 const INDEFINITE = -1;
 
 /** State shared by all elements of one document. */
@@ -192,6 +198,92 @@ export class BerElement {
     return new BerCursor(this.source, this.contentStart, this.contentEnd, this.depth + 1);
   }
 
+  /** A cursor over the fields of a SEQUENCE. */
+  sequence(): BerCursor {
+    this.expect(Tag.SEQUENCE);
+    return this.children();
+  }
+
+  /** The one element within: what an explicit tag holds, or a list of one. */
+  only(tag?: number): BerElement {
+    return this.children().last(tag);
+  }
+
+  /** The value of a BOOLEAN, whatever its tag. */
+  boolean(): boolean {
+    if (this.isConstructed || this.contentLength !== 1) {
+      throw malformed(this.start, 'BOOLEAN is not one octet');
+    }
+    return this.source.bytes[this.contentStart] !== 0;
+  }
+
+  /** The contents octets of an INTEGER, whatever its tag, in the shortest form (two's complement). */
+  integerOctets(): Buffer {
+    if (this.isConstructed || this.contentLength === 0) {
+      throw malformed(this.start, 'INTEGER has no octets');
+    }
+    const { content } = this;
+    let at = 0;
+    while (at + 1 < content.length && isRedundant(content[at] as number, content[at + 1] as number)) {
+      at++;
+    }
+    return content.subarray(at);
+  }
+
+  /** The magnitude of an INTEGER that is not negative, whatever its tag: big-endian, no leading zero unless it is 0. */
+  unsignedOctets(): Buffer {
+    const octets = this.integerOctets();
+    const [first = 0] = octets;
+    if (first >= 0x80) {
+      throw malformed(this.start, 'INTEGER is negative');
+    }
+    return first === 0 && octets.length > 1 ? octets.subarray(1) : octets;
+  }
+
+  /** An INTEGER from 0 to 2^48 - 1, whatever its tag. */
+  unsigned(): number {
+    const octets = this.unsignedOctets();
+    if (octets.length > 6) {
+      throw malformed(this.start, 'INTEGER is too large');
+    }
+    return octets.readUIntBE(0, octets.length);
+  }
+
+  /** An OBJECT IDENTIFIER, whatever its tag, in dotted form. */
+  objectIdentifier(): string {
+    const { content } = this;
+    if (this.isConstructed || content.length === 0 || content.length > MAX_OID_LENGTH) {
+      throw malformed(this.start, 'OBJECT IDENTIFIER has no octets or too many');
+    }
+    let dotted = '';
+    let arc = 0;
+    for (let at = 0; at < content.length; at++) {
+      const octet = content[at] as number;
+      if (arc === 0 && octet === 0x80) {
+        throw malformed(this.start, 'OBJECT IDENTIFIER has a padded arc');
+      }
+      arc = arc * 128 + (octet & 0x7f);
+      if (arc >= MAX_OID_ARC) {
+        throw malformed(this.start, 'OBJECT IDENTIFIER has too large an arc');
+      }
+      if (octet < 0x80) {
+        dotted += dotted === '' ? firstArcs(arc) : `.${arc}`;
+        arc = 0;
+      } else if (at === content.length - 1) {
+        throw malformed(this.start, 'OBJECT IDENTIFIER is cut short');
+      }
+    }
+    return dotted;
+  }
+
+  /** The octets of a primitive BIT STRING of whole octets, whatever its tag. */
+  bitString(): Buffer {
+    if (this.isConstructed || this.contentLength === 0 || this.source.bytes[this.contentStart] !== 0) {
+      throw malformed(this.start, 'BIT STRING is not primitive or not made of whole octets');
+    }
+    return this.source.bytes.subarray(this.contentStart + 1, this.contentEnd);
+  }
+
   /**
    * The value of a string type, whatever its tag: the contents themselves when primitive (a view), the joined segments
    * when constructed (a view when there is one segment, else a copy).
@@ -225,6 +317,12 @@ export class BerElement {
       }
     }
     return segments;
+  }
+
+  private expect(tag: number): void {
+    if (this.tag !== tag) {
+      throw malformed(this.start, `expected tag 0x${hex(tag)}, found 0x${hex(this.tag)}`);
+    }
   }
 }
 
@@ -282,6 +380,13 @@ export class BerCursor {
     return this.next();
   }
 
+  /** Takes the next element, which must be the last. */
+  last(tag?: number): BerElement {
+    const element = this.next(tag);
+    this.finish();
+    return element;
+  }
+
   /** Ends a type that has no room for further elements. */
   finish(): void {
     if (!this.atEnd) {
@@ -300,6 +405,17 @@ export function readBer(bytes: Buffer, tag?: number): BerElement {
   const element = cursor.next(tag);
   cursor.finish();
   return element;
+}
+
+/** Whether the first of two octets of an INTEGER only repeats the sign of the second. */
+function isRedundant(first: number, second: number): boolean {
+  return (first === 0 && second < 0x80) || (first === 0xff && second >= 0x80);
+}
+
+/** The first two arcs, which share a number (X.690, 8.19.4). */
+function firstArcs(arc: number): string {
+  const first = Math.min(Math.floor(arc / 40), 2);
+  return `${first}.${arc - first * 40}`;
 }
 
 function hex(tag: number): string {
