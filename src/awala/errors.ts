@@ -16,7 +16,7 @@ export type AwalaErrorCode =
   | 'CERTIFICATE_UNTRUSTED'
   /** A key that is not RSA of 2048, 3072 or 4096 bits (or EC on a named curve where that is due). */
   | 'KEY_UNSUPPORTED'
-  /** A hash or signature algorithm that RS-018 does not allow. */
+  /** A hash, signature or encryption algorithm that RS-018 does not allow. */
   | 'ALGORITHM_UNSUPPORTED'
   /** CMS SignedData that cannot be read. */
   | 'SIGNED_DATA_MALFORMED'
@@ -39,6 +39,16 @@ export type AwalaErrorCode =
   | 'HANDSHAKE_MALFORMED'
   | 'HANDSHAKE_INVALID'
   | 'DELIVERY_MALFORMED'
+  /** A message of a channel session (RS-003) that cannot be read. */
+  | 'ENVELOPED_DATA_MALFORMED'
+  /** One that cannot be decrypted, for whatever cause: the refusal must not tell. */
+  | 'DECRYPTION_FAILED'
+  /** What travels in cargo and CCAs (RS-000). */
+  | 'CARGO_MESSAGE_SET_MALFORMED'
+  | 'COLLECTION_REQUEST_MALFORMED'
+  | 'COLLECTION_ACK_MALFORMED'
+  | 'CERTIFICATE_ROTATION_MALFORMED'
+  | 'DEAUTHORIZATION_MALFORMED'
   /** Connection parameters that cannot be read. */
   | 'CONNECTION_PARAMS_MALFORMED';
 

@@ -1,0 +1,109 @@
+/**
+ * Writes messages of a channel session (RS-003, protocol section 5): CMS EnvelopedData (RFC 5652) for one recipient, by
+ * key agreement (RFC 5753), DER with primitive strings.
+ */
+import { createPrivateKey } from 'node:crypto';
+import { context, contextConstructed, Tag } from '../asn1/tags.ts';
+import { constructed, header, integer, octetString, oid, sequence } from '../asn1/writer.ts';
+import { AwalaError } from '../errors.ts';
+import { Oid } from '../oids.ts';
+import { type PublicSessionKey, readSessionPublicKey, type SessionKeyPair } from '../session-key.ts';
+import {
+  CONTENT_CIPHERS,
+  type ContentCipher,
+  encryptContent,
+  newContentEncryption,
+  writeContentEncryption,
+} from './content-cipher.ts';
+import { agree, deriveKeyEncryptionKey, KEY_DERIVATIONS, type KeyDerivation } from './key-agreement.ts';
+import { KEY_WRAPS, type KeyWrap, wrapKey } from './key-wrap.ts';
+import { writeOriginatorKey } from './originator-key.ts';
+
+/** RFC 5652, section 6.1: for key agreement and unprotected attributes. */
+const ENVELOPED_DATA_VERSION = 2;
+/** RFC 5652, section 6.2.2. */
+const KEY_AGREEMENT_VERSION = 3;
+
+/** What to encrypt with. */
+export interface SessionAlgorithms {
+  readonly content: ContentCipher;
+  readonly keyDerivation: KeyDerivation;
+  readonly keyWrap: KeyWrap;
+  /** Octets of user keying material; 0 for none, which the JavaScript stack cannot read. */
+  readonly ukmOctets: number;
+}
+
+/** What both deployed stacks read, at the least cost: RS-018's required algorithms but for CBC (protocol section 1). */
+export const DEFAULT_SESSION_ALGORITHMS: SessionAlgorithms = {
+  content: 'aes-128-cbc',
+  keyDerivation: 'sha256',
+  keyWrap: 'aes128-wrap',
+  ukmOctets: 64,
+};
+
+export interface EnvelopedDataParts {
+  readonly plaintext: Buffer;
+  /** The peer's newest session key. */
+  readonly recipient: PublicSessionKey;
+  /** A key made for this message, on the recipient's curve; the peer answers with it. */
+  readonly sender: SessionKeyPair;
+  /** Gives unpredictable octets: the content's key, its initialization vector, the user keying material. */
+  readonly random: (octets: number) => Buffer;
+  readonly algorithms?: SessionAlgorithms;
+}
+
+/**
+ * Encrypts a message.
+ *
+ * @returns ContentInfo
+ * @throws AwalaError KEY_UNSUPPORTED when the keys are not on one of RS-018's curves, or on different ones
+ */
+export function writeEnvelopedData(parts: EnvelopedDataParts): Buffer {
+  const { plaintext, recipient, sender, random, algorithms = DEFAULT_SESSION_ALGORITHMS } = parts;
+  const encryption = newContentEncryption(algorithms.content, random);
+  const contentKey = random(CONTENT_CIPHERS[algorithms.content].keyOctets);
+  const ukm = algorithms.ukmOctets > 0 ? random(algorithms.ukmOctets) : undefined;
+  const keyEncryptionKey = deriveKeyEncryptionKey(sharedOctets(sender, recipient), { ...algorithms, ukm });
+  const wrappedKey = wrapKey(algorithms.keyWrap, keyEncryptionKey, contentKey);
+
+  const keyAgreement = constructed(
+    contextConstructed(1),
+    integer(KEY_AGREEMENT_VERSION),
+    constructed(contextConstructed(0), writeOriginatorKey(sender.publicKey, contextConstructed(1))),
+    ...(ukm ? [constructed(contextConstructed(1), octetString(ukm))] : []),
+    sequence(oid(KEY_DERIVATIONS[algorithms.keyDerivation].oid), sequence(oid(KEY_WRAPS[algorithms.keyWrap].oid))),
+    sequence(sequence(constructed(contextConstructed(0), octetString(recipient.keyId)), octetString(wrappedKey))),
+  );
+  const originatorKeyId = sequence(oid(Oid.ORIGINATOR_SESSION_KEY_ID), constructed(Tag.SET, octetString(sender.keyId)));
+  const ciphertext = encryptContent(encryption, contentKey, plaintext);
+  const encryptedContentInfo = [oid(Oid.DATA), writeContentEncryption(encryption), ...enclosed(context(0), ciphertext)];
+  const envelopedData = [
+    integer(ENVELOPED_DATA_VERSION),
+    constructed(Tag.SET, keyAgreement),
+    ...enclosed(Tag.SEQUENCE, encryptedContentInfo),
+    constructed(contextConstructed(1), originatorKeyId),
+  ];
+  const contentInfo = [
+    oid(Oid.ENVELOPED_DATA),
+    ...enclosed(contextConstructed(0), enclosed(Tag.SEQUENCE, envelopedData)),
+  ];
+  return Buffer.concat(enclosed(Tag.SEQUENCE, contentInfo));
+}
+
+function sharedOctets(sender: SessionKeyPair, recipient: PublicSessionKey): Buffer {
+  const { keyObject, curve } = readSessionPublicKey(recipient.publicKey);
+  if (readSessionPublicKey(sender.publicKey).curve !== curve) {
+    throw new AwalaError('KEY_UNSUPPORTED', `Sender's session key is not on the recipient's curve, ${curve}`);
+  }
+  try {
+    return agree(createPrivateKey({ key: sender.privateKey, format: 'der', type: 'pkcs8' }), keyObject);
+  } catch (error) {
+    throw new AwalaError('KEY_UNSUPPORTED', "Sender's private session key cannot be used", { cause: error });
+  }
+}
+
+/** An element in pieces, so that the ciphertext is copied once, at the end, and not at each level around it. */
+function enclosed(tag: number, pieces: readonly Buffer[]): Buffer[] {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  return [header(tag, length), ...pieces];
+}
