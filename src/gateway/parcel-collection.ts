@@ -1,34 +1,47 @@
 /**
- * Collection of parcels by private gateways: subscribe, then list, then send oldest first within the window.
+ * One collection of parcels, for the life of its connection: subscribe, then list, then send oldest first within the
+ * window, and delete what is acknowledged.
  *
  * Nothing that arrives at any instant is missed: what comes before the listing is listed, what comes after the
- * subscription is told, and what is both goes once. A parcel is deleted when the private gateway acknowledges it, that
- * version of it and no newer one.
+ * subscription is told, and what is both goes once. Signals may come late and a listing may be older than a signal,
+ * so wherever a parcel was heard of in more than one version, the store is asked which one counts.
  */
-import type { CertificateCache } from '../awala/pki/certificate-cache.ts';
-import { readHandshakeResponse, verifyNonceSignature } from '../awala/poweb/collection-handshake.ts';
+import type { Budget } from './budget.ts';
 import type { TraceIds } from './errors.ts';
-import type { Identity } from './identity.ts';
 import { type Mailboxes, type ParcelArrival, storedParcelIds } from './mailbox.ts';
+import { ParcelQueue, type QueuedParcel } from './parcel-queue.ts';
 import type { Clock, ObjectEntry, Subscription } from './ports.ts';
-import { CLOCK_DRIFT } from './time.ts';
+import { MINUTE } from './time.ts';
 
-/** How many waiting parcels a collection keeps in mind; when these are sent, it lists again. */
-const QUEUE_CAPACITY = 512;
-
-/** How many of the parcels told by signals are kept with their bytes; later ones are read when their turn comes. */
-const BODIES_IN_QUEUE = 16;
-
-/** How many versions a collection remembers to have sent, so that a signal that comes late is not sent again. */
+/** How many parcels a collection remembers to have sent, beyond those that are not acknowledged. */
 const SENT_MEMORY = 1024;
+
+/** For how long an acknowledged parcel is remembered: far longer than a signal is ever late. */
+const SENT_MEMORY_TIME = MINUTE;
+
+/** A further parcel is sent within the window only while the unacknowledged ones have fewer octets than this. */
+const WINDOW_OCTETS = 1024 * 1024;
+
+/** How many deletions may be under way when the next parcel is sent: a slow store slows its clients down. */
+const MAX_DELETIONS = 64;
+
+/** Parcels of fewer octets are read without waiting for a share of the memory: they leave for the network at once. */
+const SMALL_OCTETS = 64 * 1024;
+
+/** How often a mailbox is listed again: a process may die between storing a parcel and telling of it. */
+const RELISTING_INTERVAL = 15 * MINUTE;
 
 /** Where a collection's parcels go: the door's side of one connection. */
 export interface CollectionOutlet {
-  /** Sends one delivery. Not called again until the window has room. */
-  deliver(deliveryId: string, parcel: Buffer, ids: TraceIds): void;
-  /** All that waited was sent and acknowledged; only told to a collection that is to end then. */
+  /**
+   * Sends one delivery. Called again only when the window has room.
+   *
+   * @returns resolves when the parcel's bytes are no longer held; never rejects
+   */
+  deliver(deliveryId: string, parcel: Buffer, ids: TraceIds): Promise<void>;
+  /** All that waited was sent and acknowledged; only told to a collection that is to end then, and the last call. */
   complete(): void;
-  /** A store failed; nothing further is sent. */
+  /** A store failed; the last call. */
   fail(error: Error): void;
 }
 
@@ -39,128 +52,66 @@ export interface CollectionOptions {
   readonly window: number;
 }
 
-export class ParcelCollections {
-  private readonly identity: Identity;
-  private readonly mailboxes: Mailboxes;
-  private readonly certificates: CertificateCache;
-  private readonly clock: Clock;
-
-  constructor(parts: { identity: Identity; mailboxes: Mailboxes; certificates: CertificateCache; clock: Clock }) {
-    this.identity = parts.identity;
-    this.mailboxes = parts.mailboxes;
-    this.certificates = parts.certificates;
-    this.clock = parts.clock;
-  }
-
-  /**
-   * Verifies the answer to a challenge (RS-016).
-   *
-   * @returns node ids of the private gateways that signed the nonce, each once
-   * @throws AwalaError HANDSHAKE_MALFORMED, HANDSHAKE_INVALID, if any signature is wrong
-   */
-  authenticate(nonce: Buffer, handshakeResponse: Buffer): string[] {
-    const trusted = this.identity.trusted();
-    const now = this.clock.now();
-    const signers = readHandshakeResponse(handshakeResponse).map((signature) =>
-      verifyNonceSignature(signature, nonce, trusted, this.certificates, now, CLOCK_DRIFT),
-    );
-    return [...new Set(signers.map((signer) => signer.subjectId))];
-  }
-
-  /**
-   * Starts a collection of all these private gateways' mailboxes. Resolves when it is subscribed and has listed once;
-   * `outlet` may be called before.
-   *
-   * @throws StoreError
-   */
-  async open(
-    peers: readonly string[],
-    options: CollectionOptions,
-    outlet: CollectionOutlet,
-  ): Promise<ParcelCollection> {
-    const collection = new ParcelCollection(this.mailboxes, this.clock, peers, options, outlet);
-    await collection.start();
-    return collection;
-  }
+/** What all collections of a process share. */
+export interface CollectionParts {
+  readonly mailboxes: Mailboxes;
+  readonly clock: Clock;
+  /** Turns to list a mailbox: after a gap in the signals all collections list again. */
+  readonly listings: Budget;
+  /** Octets of large parcels that are held until the network has taken them. */
+  readonly memory: Budget;
 }
 
-/** A parcel that waits to be sent. */
-interface Pending {
-  readonly key: string;
-  readonly version: string;
-  readonly peer: string;
-  readonly arrival: number;
-  readonly expiry: number;
-  readonly ids: TraceIds | undefined;
-  /** Present if it came inside a signal and there was room. */
-  readonly body: Buffer | undefined;
-}
-
-/** A version that is known: it waits, is on its way, or was acknowledged. */
-interface Known {
-  readonly version: string;
-  done: boolean;
-}
-
-/** A parcel that was sent and is not acknowledged yet. */
+/** A version of a parcel that was sent over this connection. */
 interface Sent {
   readonly key: string;
   readonly version: string;
+  readonly size: number;
   readonly ids: TraceIds;
+  /** When it was acknowledged and deleted. */
+  settled: number | undefined;
 }
 
-/** One private gateway's (or several's) collection, for the life of its connection. */
 export class ParcelCollection {
-  private readonly mailboxes: Mailboxes;
-  private readonly clock: Clock;
+  private readonly parts: CollectionParts;
   private readonly peers: readonly string[];
   private readonly options: CollectionOptions;
   private readonly outlet: CollectionOutlet;
   private subscriptions: Subscription[] = [];
-  private queue: Pending[] = [];
-  /** Versions by key, oldest first. Made when the first parcel comes: most connections idle. */
-  private known: Map<string, Known> | undefined;
+  // Most connections idle, so these exist only while there is something in them.
+  private queue: ParcelQueue | undefined;
+  /** The version sent last of each parcel, by key. */
+  private sent: Map<string, Sent> | undefined;
   private unacknowledged: Map<string, Sent> | undefined;
+  private unacknowledgedOctets = 0;
   private lastDeliveryId = 0;
   /** Acknowledged parcels whose deletion is under way. */
   private deletions = 0;
-  private isListing = true;
-  /** More waits in the mailboxes than the queue holds: list again when it is empty. */
-  private isTruncated = false;
+  private lastListing = 0;
+  private isListing = false;
+  private mustListAgain = false;
   private isReading = false;
   private isClosed = false;
 
-  constructor(
-    mailboxes: Mailboxes,
-    clock: Clock,
-    peers: readonly string[],
-    options: CollectionOptions,
-    outlet: CollectionOutlet,
-  ) {
-    this.mailboxes = mailboxes;
-    this.clock = clock;
+  constructor(parts: CollectionParts, peers: readonly string[], options: CollectionOptions, outlet: CollectionOutlet) {
+    this.parts = parts;
     this.peers = peers;
     this.options = options;
     this.outlet = outlet;
   }
 
-  /** Subscribes, then lists. The order is what keeps the promise that nothing is missed. */
-  async start(): Promise<void> {
-    try {
-      for (const peer of this.peers) {
-        const onGap = () => this.run(this.list());
-        const subscription = await this.mailboxes.subscribe(peer, (arrival) => this.arrive(peer, arrival), onGap);
-        this.subscriptions.push(subscription);
-      }
-      await this.list();
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+  /** Begins; whatever goes wrong is told to the outlet. To be called once. */
+  start(): void {
+    this.run(this.subscribeThenList());
+  }
+
+  /** How many deliveries await acknowledgement. */
+  get inFlight(): number {
+    return this.unacknowledged?.size ?? 0;
   }
 
   /**
-   * Takes the acknowledgement of a delivery and deletes its parcel.
+   * Takes the acknowledgement of a delivery and deletes its parcel, that version of it and no newer one.
    *
    * @returns what traces the parcel, or undefined if no such delivery awaits acknowledgement
    */
@@ -170,9 +121,39 @@ export class ParcelCollection {
       return undefined;
     }
     this.unacknowledged?.delete(deliveryId);
+    this.unacknowledgedOctets -= sent.size;
+    this.deletions++;
     this.run(this.remove(sent));
     this.pump();
     return sent.ids;
+  }
+
+  /**
+   * Forgets what need not be remembered and, now and then, lists again. To be called every few seconds: this object
+   * sets no timers.
+   */
+  maintain(): void {
+    if (this.isClosed || this.isListing) {
+      return;
+    }
+    const now = this.parts.clock.now();
+    for (const [key, { settled }] of this.sent ?? []) {
+      if (settled !== undefined && now - settled >= SENT_MEMORY_TIME) {
+        this.sent?.delete(key);
+      }
+    }
+    if (this.sent?.size === 0) {
+      this.sent = undefined;
+    }
+    if (this.inFlight === 0) {
+      this.unacknowledged = undefined;
+    }
+    if (this.queue?.size === 0 && !this.queue.isTruncated) {
+      this.queue = undefined;
+    }
+    if (now - this.lastListing >= RELISTING_INTERVAL) {
+      this.run(this.list());
+    }
   }
 
   /** Ends the collection; what was not acknowledged stays in its mailbox. Idempotent. */
@@ -182,151 +163,174 @@ export class ParcelCollection {
       subscription.close();
     }
     this.subscriptions = [];
-    this.queue = [];
+    this.queue = undefined;
+    this.sent = undefined;
   }
 
-  private async remove(sent: Sent): Promise<void> {
-    this.deletions++;
-    await this.mailboxes.remove(sent.key, sent.version);
-    this.deletions--;
-    const known = this.known?.get(sent.key);
-    if (known?.version === sent.version) {
-      known.done = true;
-    }
-    this.pump();
-  }
-
-  /** Reads the mailboxes and queues the oldest of what is not known yet. */
-  private async list(): Promise<void> {
-    this.isListing = true;
-    this.isTruncated = false;
-    let found: Pending[] = [];
+  /** The order is what keeps the promise that nothing is missed. */
+  private async subscribeThenList(): Promise<void> {
     for (const peer of this.peers) {
-      for await (const entry of this.mailboxes.list(peer)) {
-        if (this.isClosed) {
-          return;
-        }
-        if (this.isKnown(entry)) {
-          continue;
-        }
-        found.push(pending(peer, entry, undefined));
-        if (found.length >= 2 * QUEUE_CAPACITY) {
-          found = this.oldest(found);
-        }
+      const subscription = await this.parts.mailboxes.subscribe(
+        peer,
+        (arrival) => this.arrive(peer, arrival),
+        () => this.run(this.list()),
+      );
+      if (this.isClosed) {
+        subscription.close();
+        return;
       }
+      this.subscriptions.push(subscription);
     }
-    // Signals have filled the queue meanwhile, possibly with some of the same.
-    const fresh = found.filter((parcel) => !this.isKnown(parcel));
-    this.queue = this.oldest([...this.queue, ...fresh]);
-    for (const parcel of this.queue) {
-      this.remember(parcel);
+    await this.list();
+  }
+
+  /** Queues what waits in the mailboxes and was not sent. Nothing is sent meanwhile, so that the oldest goes first. */
+  private async list(): Promise<void> {
+    if (this.isListing) {
+      // The one under way may have passed the place where something was missed.
+      this.mustListAgain = true;
+      return;
     }
+    this.isListing = true;
+    do {
+      this.mustListAgain = false;
+      await this.listOnce();
+    } while (this.mustListAgain && !this.isClosed);
     this.isListing = false;
     this.pump();
   }
 
-  /** The oldest that the queue has room for. */
-  private oldest(parcels: Pending[]): Pending[] {
-    parcels.sort((one, other) => one.arrival - other.arrival);
-    if (parcels.length > QUEUE_CAPACITY) {
-      this.isTruncated = true;
-      for (const { key } of parcels.splice(QUEUE_CAPACITY)) {
-        this.known?.delete(key);
+  private async listOnce(): Promise<void> {
+    const release = await this.parts.listings.take(1);
+    try {
+      this.lastListing = this.parts.clock.now();
+      this.queue?.expectAll();
+      for (const peer of this.peers) {
+        for await (const entry of this.parts.mailboxes.list(peer)) {
+          if (this.isClosed) {
+            return;
+          }
+          this.enqueue(peer, entry, undefined);
+        }
       }
+    } finally {
+      release();
     }
-    return parcels;
   }
 
   private arrive(peer: string, { entry, body }: ParcelArrival): void {
-    if (this.isClosed || this.isKnown(entry)) {
+    if (!this.isClosed) {
+      this.enqueue(peer, entry, body);
+      this.pump();
+    }
+  }
+
+  private enqueue(peer: string, entry: ObjectEntry, body: Buffer | undefined): void {
+    const { key, version, arrival, expiry, size } = entry;
+    if (this.wasSent(key, version)) {
       return;
     }
-    if (this.isTruncated && !this.isListing) {
-      // Older ones wait that the queue had no room for; the next listing finds this one among them.
-      return;
-    }
-    if (this.queue.length >= QUEUE_CAPACITY) {
-      this.isTruncated = true;
-      return;
-    }
-    const parcel = pending(peer, entry, this.queue.length < BODIES_IN_QUEUE ? body : undefined);
-    this.queue.push(parcel);
-    this.remember(parcel);
-    this.pump();
+    // Ids are kept only where they will not be read again with the body: a long queue should weigh little.
+    const ids = body && { ...storedParcelIds(entry), peer };
+    this.queue ??= new ParcelQueue();
+    this.queue.add({ key, version, peer, arrival, expiry, size, body, ids });
   }
 
   /** Sends what the window has room for; ends the collection when there is nothing more and it is to end then. */
   private pump(): void {
-    if (this.isClosed || this.isListing || this.isReading) {
-      return;
-    }
-    const inFlight = this.unacknowledged?.size ?? 0;
-    if (this.queue.length > 0) {
-      if (inFlight < this.options.window) {
-        this.run(this.sendNext());
+    while (!this.isClosed && !this.isListing && !this.isReading && this.hasRoom()) {
+      const next = this.queue?.shift();
+      if (!next) {
+        this.finishQueue();
+        return;
       }
-      return;
-    }
-    if (this.isTruncated) {
-      // What is being deleted would be listed again.
-      if (inFlight === 0 && this.deletions === 0) {
-        this.run(this.list());
+      if (this.wasSent(next.key, next.version)) {
+        continue;
       }
-      return;
+      if (this.canSendUnread(next)) {
+        void this.send(next.key, next.version, next.body, next.ids);
+      } else {
+        this.isReading = true;
+        this.run(this.readAndSend(next));
+      }
     }
-    if (this.options.untilEmpty && inFlight === 0 && this.deletions === 0) {
+  }
+
+  private finishQueue(): void {
+    if (this.queue?.isTruncated) {
+      this.run(this.list());
+    } else if (this.options.untilEmpty && this.inFlight === 0 && this.deletions === 0) {
       this.close();
       this.outlet.complete();
     }
   }
 
-  private async sendNext(): Promise<void> {
-    const next = this.queue.shift() as Pending;
-    if (next.body && next.ids && this.clock.now() < next.expiry) {
-      this.send(next, next.version, next.body, next.ids);
-      this.pump();
-      return;
+  private hasRoom(): boolean {
+    if (this.inFlight === 0) {
+      return this.deletions < MAX_DELETIONS;
     }
-    this.isReading = true;
-    const stored = await this.mailboxes.read(next.key);
-    this.isReading = false;
-    if (this.isClosed) {
-      return;
-    }
-    // What is gone was collected elsewhere or expired. A version newer than ours goes now, unless it has its own place.
-    if (stored && (stored.version === next.version || !this.isKnown(stored))) {
-      this.remember(stored);
-      this.send(next, stored.version, stored.body, { ...storedParcelIds(stored), peer: next.peer });
-    }
-    this.pump();
+    const { window } = this.options;
+    return this.inFlight < window && this.unacknowledgedOctets < WINDOW_OCTETS && this.deletions < MAX_DELETIONS;
   }
 
-  private send({ key }: Pending, version: string, body: Buffer, ids: TraceIds): void {
+  /** Whether the bytes that came inside the signal are sure to be those that wait in the mailbox. */
+  private canSendUnread(
+    parcel: QueuedParcel,
+  ): parcel is QueuedParcel & { version: string; body: Buffer; ids: TraceIds } {
+    return parcel.body !== undefined && !this.sent?.has(parcel.key) && this.parts.clock.now() < parcel.expiry;
+  }
+
+  private async readAndSend({ key, peer, size }: QueuedParcel): Promise<void> {
+    const release = size < SMALL_OCTETS ? undefined : await this.parts.memory.take(size);
+    try {
+      const stored = this.isClosed ? undefined : await this.parts.mailboxes.read(key);
+      this.isReading = false;
+      // What is gone was collected over another connection, or expired.
+      if (stored && !this.isClosed && !this.wasSent(key, stored.version)) {
+        const written = this.send(key, stored.version, stored.body, { ...storedParcelIds(stored), peer });
+        this.pump();
+        await written;
+      } else {
+        this.pump();
+      }
+    } finally {
+      release?.();
+    }
+  }
+
+  private send(key: string, version: string, body: Buffer, ids: TraceIds): Promise<void> {
     const deliveryId = String(++this.lastDeliveryId);
+    const sent: Sent = { key, version, size: body.length, ids, settled: undefined };
     this.unacknowledged ??= new Map();
-    this.unacknowledged.set(deliveryId, { key, version, ids });
-    this.outlet.deliver(deliveryId, body, ids);
+    this.unacknowledged.set(deliveryId, sent);
+    this.unacknowledgedOctets += sent.size;
+    this.remember(sent);
+    return this.outlet.deliver(deliveryId, body, ids);
   }
 
-  private isKnown({ key, version }: { key: string; version: string }): boolean {
-    return this.known?.get(key)?.version === version;
+  private wasSent(key: string, version: string | undefined): boolean {
+    return version !== undefined && this.sent?.get(key)?.version === version;
   }
 
-  private remember({ key, version }: { key: string; version: string }): void {
-    if (this.isKnown({ key, version })) {
-      return;
-    }
-    this.known ??= new Map();
-    this.known.delete(key);
-    this.known.set(key, { version, done: false });
-    if (this.known.size > SENT_MEMORY) {
-      for (const [oldKey, old] of this.known) {
-        if (old.done) {
-          this.known.delete(oldKey);
-          break;
+  private remember(sent: Sent): void {
+    this.sent ??= new Map();
+    this.sent.delete(sent.key);
+    this.sent.set(sent.key, sent);
+    if (this.sent.size > SENT_MEMORY) {
+      for (const [key, { settled }] of this.sent) {
+        if (settled !== undefined) {
+          this.sent.delete(key);
+          return;
         }
       }
     }
+  }
+
+  private async remove(sent: Sent): Promise<void> {
+    await this.parts.mailboxes.remove(sent.key, sent.version);
+    this.deletions--;
+    sent.settled = this.parts.clock.now();
+    this.pump();
   }
 
   /** Follows work that nobody awaits; a store that fails ends the collection. */
@@ -338,11 +342,4 @@ export class ParcelCollection {
       }
     });
   }
-}
-
-function pending(peer: string, entry: ObjectEntry, body: Buffer | undefined): Pending {
-  const { key, version, arrival, expiry } = entry;
-  // Ids are kept only where they will not be read again with the body: a long queue should weigh little.
-  const ids = body && { ...storedParcelIds(entry), peer };
-  return { key, version, peer, arrival, expiry, ids, body };
 }

@@ -1,0 +1,113 @@
+/**
+ * The parcels that wait for one collection: oldest first, bounded, one place for each parcel however often it is
+ * replaced.
+ */
+import type { TraceIds } from './errors.ts';
+
+/** How many waiting parcels a collection keeps in mind; when these are sent, it lists again. */
+export const QUEUE_CAPACITY = 512;
+
+/** How many of them are kept with their bytes, where these came inside a signal; others are read in their turn. */
+const BODY_CAPACITY = 16;
+
+export interface QueuedParcel {
+  readonly key: string;
+  /** Undefined when several versions were heard of: only the store knows which one counts. */
+  readonly version: string | undefined;
+  /** Node id of the private gateway whose mailbox it is in. */
+  readonly peer: string;
+  readonly arrival: number;
+  readonly expiry: number;
+  /** Octets. */
+  readonly size: number;
+  /** The parcel, if it came inside a signal. */
+  readonly body: Buffer | undefined;
+  /** Known together with the body. */
+  readonly ids: TraceIds | undefined;
+}
+
+export class ParcelQueue {
+  /** By arrival, oldest first. */
+  private readonly parcels: QueuedParcel[] = [];
+  private readonly byKey = new Map<string, QueuedParcel>();
+  private bodies = 0;
+  private leftOut = false;
+
+  get size(): number {
+    return this.parcels.length;
+  }
+
+  /** True when there was no room for all: newer parcels than those in the queue wait in the mailbox. */
+  get isTruncated(): boolean {
+    return this.leftOut;
+  }
+
+  /** Forgets that parcels were left out: what is added from now on includes all that wait. */
+  expectAll(): void {
+    this.leftOut = false;
+  }
+
+  /**
+   * Puts a parcel in its place. Of more than there is room for, the newest are left out; once some are, so is every
+   * newer one, lest it overtake them.
+   */
+  add(parcel: QueuedParcel): void {
+    const waiting = this.byKey.get(parcel.key);
+    if (!waiting) {
+      this.insert(parcel);
+    } else if (waiting.version !== parcel.version) {
+      // Which of the two replaced the other cannot be told: signals of several processes and a listing may cross.
+      this.remove(this.parcels.indexOf(waiting));
+      const arrival = Math.max(waiting.arrival, parcel.arrival);
+      this.insert({ ...parcel, version: undefined, arrival, body: undefined, ids: undefined });
+    }
+  }
+
+  /** Takes the oldest. */
+  shift(): QueuedParcel | undefined {
+    return this.parcels.length > 0 ? this.remove(0) : undefined;
+  }
+
+  private insert(parcel: QueuedParcel): void {
+    if (this.parcels.length >= QUEUE_CAPACITY) {
+      this.leftOut = true;
+      if (parcel.arrival >= (this.parcels.at(-1) as QueuedParcel).arrival) {
+        return;
+      }
+      this.remove(this.parcels.length - 1);
+    } else if (this.leftOut) {
+      return;
+    }
+    const hasRoomForBody = parcel.body === undefined || this.bodies < BODY_CAPACITY;
+    const placed = hasRoomForBody ? parcel : { ...parcel, body: undefined, ids: undefined };
+    if (placed.body) {
+      this.bodies++;
+    }
+    this.parcels.splice(this.placeOf(placed.arrival), 0, placed);
+    this.byKey.set(placed.key, placed);
+  }
+
+  private remove(index: number): QueuedParcel {
+    const [parcel] = this.parcels.splice(index, 1) as [QueuedParcel];
+    this.byKey.delete(parcel.key);
+    if (parcel.body) {
+      this.bodies--;
+    }
+    return parcel;
+  }
+
+  /** Behind all that came before. */
+  private placeOf(arrival: number): number {
+    let low = 0;
+    let high = this.parcels.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.parcels[middle] as QueuedParcel).arrival <= arrival) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+}
