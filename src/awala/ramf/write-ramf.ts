@@ -1,0 +1,88 @@
+/**
+ * Writes RAMF messages (RS-001, protocol section 3), signed.
+ */
+import { context, contextConstructed, Tag } from '../asn1/tags.ts';
+import { constructed, dateTime, header, integer, visibleString } from '../asn1/writer.ts';
+import { type Signer, signData } from '../cms/sign.ts';
+import { AwalaError } from '../errors.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import { MAX_PAYLOAD_LENGTH, MAX_TTL, RamfType, type Recipient } from './ramf-message.ts';
+
+const VERSION = 0;
+
+/** What a message says. */
+export interface RamfFields {
+  readonly recipient: Recipient;
+  /** Up to 64 characters, which with sender and recipient tell the message from every other. */
+  readonly messageId: string;
+  /** Milliseconds since the epoch; written in whole seconds, rounded down. */
+  readonly creation: number;
+  /** Seconds from creation to expiry, up to 180 days of them. */
+  readonly ttl: number;
+  /** Up to 8 MiB. */
+  readonly payload: Uint8Array;
+}
+
+/**
+ * Serializes a message, DER.
+ *
+ * @param type one of `RamfType`
+ * @param sender what signs; its certificate goes along
+ * @param authorities the rest of the sender's chain, to go along too
+ * @throws AwalaError RAMF_MALFORMED, MESSAGE_TOO_LARGE, MESSAGE_TTL_TOO_LONG when the fields are not what a reader may
+ *   accept; ALGORITHM_UNSUPPORTED
+ */
+export async function writeRamfMessage(
+  type: number,
+  fields: RamfFields,
+  sender: Signer,
+  authorities: readonly Certificate[] = [],
+): Promise<Buffer> {
+  checkFields(fields);
+  const prefix = Buffer.from([...Buffer.from('Awala'), type, VERSION]);
+  return Buffer.concat([prefix, ...(await signData(serialize(fields), sender, { certificates: authorities }))]);
+}
+
+/** Serializes a parcel; see `writeRamfMessage`. The sender's certificate is its delivery authorization (PDA). */
+export function writeParcel(
+  fields: RamfFields,
+  sender: Signer,
+  authorities: readonly Certificate[] = [],
+): Promise<Buffer> {
+  return writeRamfMessage(RamfType.PARCEL, fields, sender, authorities);
+}
+
+function checkFields({ recipient, messageId, ttl, payload }: RamfFields): void {
+  if (!/^0[a-f0-9]{1,1023}$/.test(recipient.id)) {
+    throw new AwalaError('RAMF_MALFORMED', "RAMF message: recipient's id is not a node id");
+  }
+  if (!/^[ -~]{0,1024}$/.test(recipient.internetAddress ?? '')) {
+    throw new AwalaError('RAMF_MALFORMED', "RAMF message: recipient's Internet address is not one");
+  }
+  if (!/^[ -~]{0,64}$/.test(messageId)) {
+    throw new AwalaError('RAMF_MALFORMED', 'RAMF message: id is longer than 64 characters, or not ASCII');
+  }
+  if (!Number.isSafeInteger(ttl) || ttl < 0 || ttl > MAX_TTL) {
+    throw new AwalaError('MESSAGE_TTL_TOO_LONG', `Message would live for ${ttl} seconds; ${MAX_TTL} are allowed`);
+  }
+  if (payload.length > MAX_PAYLOAD_LENGTH) {
+    throw new AwalaError('MESSAGE_TOO_LARGE', `Payload has more than ${MAX_PAYLOAD_LENGTH} octets`);
+  }
+}
+
+/** The signed content, in pieces, of which the last is the payload itself. */
+function serialize({ recipient, messageId, creation, ttl, payload }: RamfFields): Uint8Array[] {
+  const { id, internetAddress } = recipient;
+  const head = Buffer.concat([
+    constructed(
+      contextConstructed(0),
+      visibleString(id, context(0)),
+      ...(internetAddress === undefined ? [] : [visibleString(internetAddress, context(1))]),
+    ),
+    visibleString(messageId, context(1)),
+    dateTime(new Date(creation), context(2)),
+    integer(ttl, context(3)),
+    header(context(4), payload.length),
+  ]);
+  return [header(Tag.SEQUENCE, head.length + payload.length), head, payload];
+}
