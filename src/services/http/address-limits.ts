@@ -1,0 +1,104 @@
+/**
+ * Limits on what one neighbourhood of addresses may do: a /24 of IPv4, a /56 of IPv6.
+ *
+ * Answers are never 429, which some clients take for a final refusal, but 503 with Retry-After. The defaults leave room
+ * for 15,000 phones behind one carrier's /24.
+ */
+import type { Clock, Meters } from '../../gateway/ports.ts';
+import { addressBlock } from './addresses.ts';
+import { HttpError, RETRY_AFTER } from './http-error.ts';
+
+/** How many times in how long, in milliseconds. */
+export interface Rate {
+  readonly limit: number;
+  readonly period: number;
+}
+
+/** What is counted, and the allowance of one neighbourhood. */
+export interface AddressRates {
+  /** Registrations, each of which costs two signatures and three durable writes. */
+  readonly registration: Rate;
+  /** Registrations that were refused. */
+  readonly failedRegistration: Rate;
+  /** Collection handshakes that were refused. */
+  readonly failedHandshake: Rate;
+}
+
+const MINUTE = 60_000;
+
+/** 15,000 phones may all register within 25 minutes; and one in ten may fail. */
+export const DEFAULT_ADDRESS_RATES: AddressRates = {
+  registration: { limit: 3000, period: 5 * MINUTE },
+  failedRegistration: { limit: 300, period: 5 * MINUTE },
+  failedHandshake: { limit: 3000, period: 5 * MINUTE },
+};
+
+/** How many neighbourhoods are remembered as blocked. */
+const MAX_BLOCKED = 10_000;
+
+export class AddressLimits {
+  private readonly meters: Meters;
+  private readonly clock: Clock;
+  private readonly rates: AddressRates;
+  /** Until when a neighbourhood may not do something, in milliseconds since the epoch. Oldest first. */
+  private readonly blocked = new Map<string, number>();
+
+  constructor(parts: { meters: Meters; clock: Clock; rates?: Partial<AddressRates> }) {
+    this.meters = parts.meters;
+    this.clock = parts.clock;
+    this.rates = { ...DEFAULT_ADDRESS_RATES, ...parts.rates };
+  }
+
+  /**
+   * Takes one from the allowance of the address's neighbourhood.
+   *
+   * @throws HttpError ADDRESS_LIMITED, when nothing is left of it
+   */
+  async take(what: keyof AddressRates, address: string): Promise<void> {
+    const { limit, period } = this.rates[what];
+    if (!(await this.meters.take(meterKey(what, address), limit, period))) {
+      throw limited(RETRY_AFTER);
+    }
+  }
+
+  /** Counts a failure; when there were too many, the neighbourhood is blocked for a tenth of the rate's period. */
+  async countFailure(what: keyof AddressRates, address: string): Promise<void> {
+    const { limit, period } = this.rates[what];
+    const key = meterKey(what, address);
+    if (!(await this.meters.take(key, limit, period))) {
+      this.blocked.delete(key);
+      this.blocked.set(key, this.clock.now() + period / 10);
+      for (const oldest of this.blocked.keys()) {
+        if (this.blocked.size <= MAX_BLOCKED) {
+          break;
+        }
+        this.blocked.delete(oldest);
+      }
+    }
+  }
+
+  /** @throws HttpError ADDRESS_LIMITED, when the address's neighbourhood failed too often */
+  require(what: keyof AddressRates, address: string): void {
+    if (this.blocked.size === 0) {
+      return;
+    }
+    const key = meterKey(what, address);
+    const until = this.blocked.get(key);
+    if (until === undefined) {
+      return;
+    }
+    const left = until - this.clock.now();
+    if (left > 0) {
+      throw limited(Math.ceil(left / 1000));
+    }
+    this.blocked.delete(key);
+  }
+}
+
+function meterKey(what: keyof AddressRates, address: string): string {
+  return `address/${what}/${addressBlock(address)}`;
+}
+
+function limited(retryAfter: number): HttpError {
+  return new HttpError('ADDRESS_LIMITED', 503, 'Too many requests from your network', retryAfter);
+}

@@ -1,0 +1,61 @@
+/**
+ * Internet Protocol addresses: whose forwarded headers count, and which addresses are one neighbourhood for limits.
+ */
+import ipaddr from 'ipaddr.js';
+
+const IPV4_BLOCK_OCTETS = 3;
+const IPV6_BLOCK_OCTETS = 7;
+
+/**
+ * Reads the CIDRs of trusted proxies; a bare address stands for itself alone.
+ *
+ * @returns a function that tells whether an address is in any of them
+ * @throws Error that names the first text which is no CIDR
+ */
+export function readTrustedProxies(cidrs: readonly string[]): (address: string) => boolean {
+  const ranges = cidrs.map(readCidr);
+  return (text) => {
+    const address = readAddress(text);
+    return (
+      address !== undefined &&
+      ranges.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits))
+    );
+  };
+}
+
+/**
+ * The neighbourhood that shares its limits: the /24 of an IPv4 address, the /56 of an IPv6 address. IPv4 addresses
+ * inside IPv6 (`::ffff:192.0.2.1`) count as IPv4. What is no address shares the block `unknown`.
+ */
+export function addressBlock(text: string): string {
+  const address = readAddress(text);
+  if (!address) {
+    return 'unknown';
+  }
+  const octets = address.toByteArray();
+  return address.kind() === 'ipv4'
+    ? `${octets.slice(0, IPV4_BLOCK_OCTETS).join('.')}.0/24`
+    : `${Buffer.from(octets.slice(0, IPV6_BLOCK_OCTETS)).toString('hex')}/56`;
+}
+
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+function readAddress(text: string | undefined): Address | undefined {
+  // Never undefined by type, but a socket that is gone has no address.
+  return text !== undefined && ipaddr.isValid(text) ? ipaddr.process(text) : undefined;
+}
+
+function readCidr(text: string): [Address, number] {
+  if (ipaddr.isValidCIDR(text)) {
+    const [network, bits] = ipaddr.parseCIDR(text);
+    if (network instanceof ipaddr.IPv6 && network.isIPv4MappedAddress() && bits >= 96) {
+      return [network.toIPv4Address(), bits - 96];
+    }
+    return [network, bits];
+  }
+  const address = readAddress(text);
+  if (!address || !text.match(/[.:].*[.:]/)) {
+    throw new Error(`${text} is neither a CIDR nor an address`);
+  }
+  return [address, address.kind() === 'ipv4' ? 32 : 128];
+}

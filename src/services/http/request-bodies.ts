@@ -1,0 +1,220 @@
+/**
+ * Request bodies: received within bounds on size, pace and the memory of all that are in flight.
+ *
+ * A body is in flight from its first octet until the door is done with it. What counts is the memory that it really
+ * takes, which grows with what came: a client that announces much and sends little holds little.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HttpError } from './http-error.ts';
+import type { UploadPace } from './upload-pace.ts';
+
+/** The first piece of memory for a body, in octets: most parcels fit into it, and are never copied again. */
+const FIRST_CAPACITY = 64 * 1024;
+
+/** By how much a body's memory grows when it is full. */
+const GROWTH = 4;
+
+/** How much of a refused body is read and thrown away, so that its client gets to read the answer, in octets. */
+const DISCARD_OCTETS = 16 * 1024 * 1024;
+
+/** How long that may take, in milliseconds. */
+const DISCARD_TIME = 5000;
+
+/** The memory that all bodies in flight may take, in this process. */
+export class BodyBudget {
+  readonly maxOctets: number;
+  private octets = 0;
+
+  constructor(maxOctets: number) {
+    this.maxOctets = maxOctets;
+  }
+
+  /** Octets that bodies in flight take now. */
+  get inFlight(): number {
+    return this.octets;
+  }
+
+  hasRoomFor(octets: number): boolean {
+    return this.octets + octets <= this.maxOctets;
+  }
+
+  /** @throws HttpError BODIES_IN_FLIGHT, when there is no room */
+  take(octets: number): void {
+    if (!this.hasRoomFor(octets)) {
+      throw new HttpError('BODIES_IN_FLIGHT', 503, 'Too many requests are in hand');
+    }
+    this.octets += octets;
+  }
+
+  release(octets: number): void {
+    this.octets -= octets;
+  }
+}
+
+export class RequestBodies {
+  private readonly budget: BodyBudget;
+  private readonly pace: UploadPace;
+  /** Requests that wait for `100 Continue` before they send their body, with their responses. */
+  private readonly expectant = new WeakMap<IncomingMessage, ServerResponse>();
+
+  constructor(parts: { budget: BodyBudget; pace: UploadPace }) {
+    this.budget = parts.budget;
+    this.pace = parts.pace;
+  }
+
+  /**
+   * Receives a request's body and hands it to `use`; its memory counts as in flight until that is done.
+   *
+   * @param limit octets that the body may have; a larger one is refused before it is read where its length is announced
+   * @throws HttpError BODY_TOO_LARGE, BODIES_IN_FLIGHT, UPLOAD_TOO_SLOW, CLIENT_GONE; and what `use` throws
+   */
+  async receive<Result>(
+    message: IncomingMessage,
+    limit: number,
+    use: (body: Buffer) => Result | Promise<Result>,
+  ): Promise<Result> {
+    const reception = new Reception(message, limit, this.budget, this.pace);
+    try {
+      this.sendContinue(message);
+      return await use(await reception.complete());
+    } finally {
+      reception.release();
+    }
+  }
+
+  /** Remembers that this client sends its body only when it is told to continue (`Expect: 100-continue`). */
+  expect(message: IncomingMessage, response: ServerResponse): void {
+    this.expectant.set(message, response);
+  }
+
+  /** Whether this client still waits for leave to send its body. */
+  isExpectant(message: IncomingMessage): boolean {
+    return message.headers.expect !== undefined && this.expectant.has(message);
+  }
+
+  /**
+   * Reads and throws away what is left of a refused request's body, within bounds: closing the connection under a
+   * client that still sends would lose the answer.
+   */
+  discardRest(message: IncomingMessage): void {
+    let octets = 0;
+    const cut = () => message.socket.destroy();
+    const timer = setTimeout(cut, DISCARD_TIME).unref();
+    message.on('data', (chunk: Buffer) => {
+      octets += chunk.length;
+      if (octets > DISCARD_OCTETS) {
+        cut();
+      }
+    });
+    message.on('close', () => clearTimeout(timer));
+    message.on('error', cut);
+    message.resume();
+  }
+
+  close(): void {
+    this.pace.close();
+  }
+
+  private sendContinue(message: IncomingMessage): void {
+    if (this.isExpectant(message)) {
+      this.expectant.get(message)?.writeContinue();
+      this.expectant.delete(message);
+    }
+  }
+}
+
+/** One body on its way in. */
+class Reception {
+  private readonly message: IncomingMessage;
+  private readonly limit: number;
+  /** Octets announced by Content-Length; undefined for chunked bodies. */
+  private readonly announced: number | undefined;
+  private readonly budget: BodyBudget;
+  private readonly pace: UploadPace;
+  private buffer: Buffer = Buffer.alloc(0);
+  private received = 0;
+
+  /** @throws HttpError BODY_TOO_LARGE, BODIES_IN_FLIGHT */
+  constructor(message: IncomingMessage, limit: number, budget: BodyBudget, pace: UploadPace) {
+    this.message = message;
+    this.limit = limit;
+    this.budget = budget;
+    this.pace = pace;
+    const contentLength = message.headers['content-length'];
+    this.announced = contentLength === undefined ? undefined : Number(contentLength);
+    if (this.announced !== undefined) {
+      if (this.announced > limit) {
+        throw this.tooLarge();
+      }
+      if (!budget.hasRoomFor(this.announced)) {
+        throw new HttpError('BODIES_IN_FLIGHT', 503, 'Too many requests are in hand');
+      }
+    }
+  }
+
+  /** Resolves with the whole body. */
+  complete(): Promise<Buffer> {
+    const { message } = this;
+    return new Promise((resolve, reject) => {
+      const settle = () => {
+        this.pace.forget(upload);
+        message.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+      };
+      const fail = (error: unknown) => {
+        settle();
+        message.pause();
+        reject(error);
+      };
+      const onData = (chunk: Buffer) => {
+        try {
+          this.append(chunk);
+        } catch (error) {
+          fail(error);
+          return;
+        }
+        this.pace.progress(upload, chunk.length);
+      };
+      const onEnd = () => {
+        settle();
+        resolve(this.buffer.length === this.received ? this.buffer : this.buffer.subarray(0, this.received));
+      };
+      const onGone = () => {
+        settle();
+        reject(new HttpError('CLIENT_GONE', 400, 'Request was not completed'));
+      };
+      const upload = this.pace.watch(() => fail(new HttpError('UPLOAD_TOO_SLOW', 503, 'Request comes too slowly')));
+      message.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+    });
+  }
+
+  /** Gives the memory back. */
+  release(): void {
+    this.budget.release(this.buffer.length);
+    this.buffer = Buffer.alloc(0);
+  }
+
+  private append(chunk: Buffer): void {
+    const received = this.received + chunk.length;
+    if (received > this.limit) {
+      throw this.tooLarge();
+    }
+    if (received > this.buffer.length) {
+      this.grow(received);
+    }
+    chunk.copy(this.buffer, this.received);
+    this.received = received;
+  }
+
+  private grow(needed: number): void {
+    const wanted = Math.max(needed, this.buffer.length * GROWTH, FIRST_CAPACITY);
+    const capacity = Math.min(wanted, this.announced ?? this.limit);
+    this.budget.take(capacity - this.buffer.length);
+    const larger = Buffer.allocUnsafe(capacity);
+    this.buffer.copy(larger, 0, 0, this.received);
+    this.buffer = larger;
+  }
+
+  private tooLarge(): HttpError {
+    return new HttpError('BODY_TOO_LARGE', 413, `Body is larger than ${this.limit} octets`);
+  }
+}

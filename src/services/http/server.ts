@@ -1,0 +1,256 @@
+/**
+ * The HTTP server under PoWeb, PoHTTP and the ops port: everything that bounds what strangers may take, in one place.
+ *
+ * Doors register their routes on `app` and receive bodies through `bodies`. Known paths answer OPTIONS with 204 and
+ * other methods with 405, `GET /` and `HEAD /` with 200; there is no CORS.
+ */
+import { randomUUID } from 'node:crypto';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import fastify, { type FastifyInstance, LogController } from 'fastify';
+import type { Logger } from 'pino';
+import type { TraceIds } from '../../gateway/errors.ts';
+import type { Service } from '../service.ts';
+import { readTrustedProxies } from './addresses.ts';
+import { checkAnswer } from './check-answer.ts';
+import { answerMethods } from './methods.ts';
+import { answerRefusals } from './refusals.ts';
+import { BodyBudget, RequestBodies } from './request-bodies.ts';
+import { TlsCertificate, type TlsFiles } from './tls-certificate.ts';
+import { UploadPace } from './upload-pace.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What traces the message that the request brings; doors set it before they ask the gateway. */
+    ids: TraceIds | null;
+  }
+}
+
+/** Bounds on what clients may take. Times are in milliseconds. */
+export interface HttpLimits {
+  /** Connections open at once, collections among them; further ones are dropped. */
+  readonly maxConnections: number;
+  /** Octets of a request's line and headers; a countersignature in base64 is 3 to 6 kB. */
+  readonly maxHeaderOctets: number;
+  /** From the connection, or the request's first octet, to its last header. */
+  readonly headersTimeout: number;
+  /** From the request's first octet to the last one of its body. */
+  readonly requestTimeout: number;
+  /** How long a connection may idle between requests. */
+  readonly keepAliveTimeout: number;
+  /** The slowest pace of a body. */
+  readonly minUploadOctetsPerSecond: number;
+  /** How long a body may come at no pace at all. */
+  readonly uploadGrace: number;
+}
+
+const DEFAULT_LIMITS: HttpLimits = {
+  maxConnections: 25_000,
+  maxHeaderOctets: 32 * 1024,
+  headersTimeout: 10_000,
+  requestTimeout: 300_000,
+  keepAliveTimeout: 75_000,
+  minUploadOctetsPerSecond: 1024,
+  uploadGrace: 10_000,
+};
+
+/** Memory that bodies in flight may take in this process, in octets. */
+const DEFAULT_BODY_BUDGET = 256 * 1024 * 1024;
+
+/** How often Node looks for connections that are over their time, in milliseconds. */
+const TIMEOUT_CHECK_INTERVAL = 1000;
+
+const TLS_HANDSHAKE_TIMEOUT = 10_000;
+
+/** How often idle connections are closed while the server stops, in milliseconds. */
+const IDLE_CHECK_INTERVAL = 200;
+
+export interface HttpServerOptions {
+  /** The service's name, in logs and checks, e.g. `poweb`. */
+  readonly name: string;
+  readonly host: string;
+  /** 0 for any that is free. */
+  readonly port: number;
+  readonly log: Logger;
+  readonly tls?: TlsFiles | undefined;
+  /** How often the TLS files are looked at, in milliseconds. */
+  readonly tlsInterval?: number;
+  /** CIDRs whose forwarded headers count; by default nobody's do. */
+  readonly trustedProxies?: readonly string[];
+  /** Shared by the servers of a process. */
+  readonly bodyBudget?: BodyBudget;
+  readonly limits?: Partial<HttpLimits>;
+}
+
+/**
+ * Makes a server that does not listen yet.
+ *
+ * @throws Error in one line, if TLS files or proxies' CIDRs are wrong
+ */
+export async function createHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const log = options.log.child({ service: options.name });
+  const certificate = options.tls && (await TlsCertificate.open(options.tls, log));
+  return new HttpServer(options, log, certificate);
+}
+
+export class HttpServer implements Service {
+  readonly name: string;
+  /** Where doors put their routes, before `listen`. */
+  readonly app: FastifyInstance;
+  readonly bodies: RequestBodies;
+  readonly log: Logger;
+  private readonly options: HttpServerOptions;
+  private readonly certificate: TlsCertificate | undefined;
+  private readonly server: Server;
+  private readonly sockets = new Set<Socket>();
+  private readonly drains: ((deadline: AbortSignal) => Promise<void>)[] = [];
+  private isStopping = false;
+
+  constructor(options: HttpServerOptions, log: Logger, certificate: TlsCertificate | undefined) {
+    this.name = options.name;
+    this.log = log;
+    this.options = options;
+    this.certificate = certificate;
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.bodies = new RequestBodies({
+      budget: options.bodyBudget ?? new BodyBudget(DEFAULT_BODY_BUDGET),
+      pace: new UploadPace({ minOctetsPerSecond: limits.minUploadOctetsPerSecond, grace: limits.uploadGrace }),
+    });
+    const proxies = options.trustedProxies ?? [];
+    let server: Server | undefined;
+    this.app = fastify({
+      serverFactory: (handler) => {
+        server = this.createServer(handler as RequestListener, limits);
+        return server;
+      },
+      loggerInstance: log,
+      // A child logger for each request costs more than the request; doors log with the request's ids instead.
+      childLoggerFactory: (logger) => logger,
+      logController: new LogController({ disableRequestLogging: true }),
+      genReqId: () => randomUUID(),
+      trustProxy: proxies.length > 0 ? readTrustedProxies(proxies) : false,
+      clientErrorHandler: (error, socket) => this.answerBrokenRequest(error, socket),
+    }) as unknown as FastifyInstance;
+    this.server = server as unknown as Server;
+    this.app.decorateRequest('ids', null);
+    this.app.removeAllContentTypeParsers();
+    // Doors receive bodies themselves, once they know that they want them.
+    this.app.addContentTypeParser('*', (_request, _payload, done) => done(null));
+    this.app.addHook('onSend', (_request, reply, _payload, done) => {
+      if (this.isStopping) {
+        reply.header('connection', 'close');
+      }
+      done();
+    });
+    answerMethods(this.app, this.bodies);
+    answerRefusals(this.app, { bodies: this.bodies, log, refusalOf: () => undefined });
+  }
+
+  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
+  get url(): string {
+    const { address, port, family } = this.server.address() as AddressInfo;
+    return `${this.certificate ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /** Starts to listen; resolves with `url`. */
+  async listen(): Promise<string> {
+    const { host, port } = this.options;
+    await this.app.listen({ host, port, listenTextResolver: (address) => `Listening at ${address}` });
+    this.certificate?.follow(this.server as TlsServer, this.options.tlsInterval);
+    return this.url;
+  }
+
+  /** Resolves when the server answers a request of our own. */
+  check(): Promise<void> {
+    if (!this.server.listening) {
+      return Promise.reject(new Error('Not listening'));
+    }
+    return checkAnswer(this.url);
+  }
+
+  /** Has `drain` called at the stop, once nothing new comes in: for connections that HTTP does not know of any more. */
+  onStop(drain: (deadline: AbortSignal) => Promise<void>): void {
+    this.drains.push(drain);
+  }
+
+  /**
+   * Stops to listen, answers what is in hand, drains, and closes.
+   *
+   * @param deadline when it aborts, all connections are cut
+   */
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.isStopping = true;
+    this.certificate?.close();
+    const cut = () => {
+      for (const socket of this.sockets) {
+        socket.destroy();
+      }
+    };
+    deadline.addEventListener('abort', cut);
+    try {
+      const closed = this.server.listening ? closeServer(this.server) : Promise.resolve();
+      if (deadline.aborted) {
+        cut();
+      }
+      await Promise.all(this.drains.map((drain) => drain(deadline)));
+      await Promise.all([closed, this.app.close()]);
+    } finally {
+      deadline.removeEventListener('abort', cut);
+      this.bodies.close();
+    }
+  }
+
+  private createServer(handler: RequestListener, limits: HttpLimits): Server {
+    const options = {
+      maxHeaderSize: limits.maxHeaderOctets,
+      headersTimeout: limits.headersTimeout,
+      requestTimeout: limits.requestTimeout,
+      keepAliveTimeout: limits.keepAliveTimeout,
+      connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL,
+    };
+    const server = this.certificate
+      ? createTlsServer(
+          { ...options, ...this.certificate.secureContext, handshakeTimeout: TLS_HANDSHAKE_TIMEOUT },
+          handler,
+        )
+      : createServer(options, handler);
+    server.maxConnections = limits.maxConnections;
+    server.on('checkContinue', (request, response) => {
+      this.bodies.expect(request, response);
+      handler(request, response);
+    });
+    server.on('connection', (socket: Socket) => {
+      this.sockets.add(socket);
+      socket.once('close', () => this.sockets.delete(socket));
+    });
+    return server as Server;
+  }
+
+  /** Answers what never became a request: broken or oversized headers, or a request that took too long. */
+  private answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+    // Slowness is no refusal for good: some clients would drop the message on any 4xx.
+    const status =
+      error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? '503 Service Unavailable\r\nRetry-After: 10'
+        : error.code === 'HPE_HEADER_OVERFLOW'
+          ? '431 Request Header Fields Too Large'
+          : '400 Bad Request';
+    this.log.debug({ code: error.code }, 'Broken request');
+    if (socket.writable && error.code !== 'ECONNRESET') {
+      socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    }
+    socket.destroy();
+  }
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    // Some may be answered between two requests of ours to close.
+    const timer = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_INTERVAL);
+    server.close(() => {
+      clearInterval(timer);
+      resolve();
+    });
+  });
+}

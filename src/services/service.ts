@@ -1,0 +1,24 @@
+/**
+ * What a process runs: each service listens somewhere, can say whether it works, and stops when told.
+ */
+
+/** Something that works or does not, as `GET /ping` on the ops port reports it. */
+export interface Check {
+  /** Short and stable, e.g. `poweb` or `objects`. */
+  readonly name: string;
+  /** Resolves when it works; rejects with the reason when it does not. */
+  check(): Promise<void>;
+}
+
+/** A running service. */
+export interface Service extends Check {
+  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
+  readonly url: string;
+
+  /**
+   * Takes nothing new, finishes what is in hand, and resolves when all is closed.
+   *
+   * @param deadline when it aborts, what is still open is cut
+   */
+  stop(deadline: AbortSignal): Promise<void>;
+}
