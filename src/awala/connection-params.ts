@@ -41,7 +41,7 @@ export function writeConnectionParams(params: ConnectionParamsFields): Buffer {
 /**
  * Reads connection parameters.
  *
- * @throws AwalaError CONNECTION_PARAMS_MALFORMED, KEY_UNSUPPORTED
+ * @throws AwalaError CONNECTION_PARAMS_MALFORMED, KEY_UNSUPPORTED, ASN1_TOO_COMPLEX
  */
 export function readConnectionParams(bytes: Buffer): ConnectionParams {
   if (bytes.length > MAX_OCTETS) {

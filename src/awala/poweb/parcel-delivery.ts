@@ -42,7 +42,7 @@ export function writeParcelDelivery({ deliveryId, parcel }: ParcelDeliveryMessag
  * Reads a delivery.
  *
  * @returns the parcel as a view of `bytes` (a copy if it came in segments)
- * @throws AwalaError RAMF_MALFORMED, MESSAGE_TOO_LARGE
+ * @throws AwalaError DELIVERY_MALFORMED, MESSAGE_TOO_LARGE, ASN1_TOO_COMPLEX
  */
 export function readParcelDelivery(bytes: Buffer): ParcelDeliveryMessage {
   if (bytes.length > MAX_PARCEL_DELIVERY_OCTETS) {

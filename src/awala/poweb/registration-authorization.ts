@@ -41,7 +41,8 @@ export async function writeRegistrationAuthorization(
  *
  * @param keys the gateway's own identity keys, any of which may have signed it
  * @param now milliseconds since the epoch
- * @throws AwalaError REGISTRATION_MALFORMED, REGISTRATION_UNAUTHORIZED when no such key signed it, REGISTRATION_EXPIRED
+ * @throws AwalaError REGISTRATION_MALFORMED, REGISTRATION_UNAUTHORIZED when no such key signed it, REGISTRATION_EXPIRED,
+ *   ASN1_TOO_COMPLEX
  */
 export function readRegistrationAuthorization(
   bytes: Buffer,

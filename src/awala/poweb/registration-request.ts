@@ -36,7 +36,8 @@ export async function writeRegistrationRequest(request: RegistrationRequest, key
 /**
  * Reads a request and verifies that the holder of its key signed it.
  *
- * @throws AwalaError REGISTRATION_MALFORMED, also when the signature is wrong (RS-016), KEY_UNSUPPORTED
+ * @throws AwalaError REGISTRATION_MALFORMED, also when the signature is wrong (RS-016), KEY_UNSUPPORTED,
+ *   ASN1_TOO_COMPLEX
  */
 export function readRegistrationRequest(bytes: Buffer): RegistrationRequest {
   if (bytes.length > MAX_REGISTRATION_REQUEST_OCTETS) {

@@ -40,7 +40,8 @@ export function writeRegistration(registration: Registration): Buffer {
 /**
  * Reads a registration. The certificates are read, and not verified: who registers with a gateway trusts it.
  *
- * @throws AwalaError REGISTRATION_MALFORMED, CERTIFICATE_MALFORMED, KEY_UNSUPPORTED, ALGORITHM_UNSUPPORTED
+ * @throws AwalaError REGISTRATION_MALFORMED, CERTIFICATE_MALFORMED, KEY_UNSUPPORTED, ALGORITHM_UNSUPPORTED,
+ *   ASN1_TOO_COMPLEX
  */
 export function readRegistration(bytes: Buffer): Registration {
   if (bytes.length > MAX_REGISTRATION_OCTETS) {
