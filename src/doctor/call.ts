@@ -1,0 +1,127 @@
+/**
+ * One HTTP call as a deployed client makes it: with a limit on its time, and no redirect followed.
+ */
+import { DoctorFault } from './fault.ts';
+import { networkFault } from './network-fault.ts';
+
+/** Longest answer that is read, in octets: registrations and connection parameters take a few thousand. */
+const MAX_ANSWER = 1024 * 1024;
+
+export interface Call {
+  readonly method: 'GET' | 'POST';
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
+  /** How long deployed clients wait for the whole answer, in milliseconds. */
+  readonly limit: number;
+  /** Ends the whole examination. */
+  readonly signal: AbortSignal;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly contentType: string | undefined;
+  readonly body: Buffer;
+  /** By the other side's clock, in milliseconds, cut to whole seconds; undefined without a Date header. */
+  readonly date: number | undefined;
+}
+
+/** @throws DoctorFault when there is no whole answer */
+export async function call(url: URL, { limit, signal, ...request }: Call): Promise<Answer> {
+  const late = AbortSignal.timeout(limit);
+  try {
+    const response = await fetch(url, {
+      ...request,
+      redirect: 'manual',
+      signal: AbortSignal.any([signal, late]),
+    } as RequestInit);
+    const date = Date.parse(response.headers.get('date') ?? '');
+    return {
+      status: response.status,
+      contentType: response.headers.get('content-type') ?? undefined,
+      body: await readBody(response),
+      date: Number.isNaN(date) ? undefined : date,
+    };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (late.aborted) {
+      throw new DoctorFault(
+        'ANSWER_LATE',
+        `No answer from ${url.host} in ${limit / 1000} s, the time that deployed clients wait`,
+        "Look at the gateway's load, its disk, and the way to it",
+        { cause: error },
+      );
+    }
+    throw networkFault(error, url);
+  }
+}
+
+async function readBody(response: Response): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length;
+    if (length > MAX_ANSWER) {
+      throw new DoctorFault(
+        'ANSWER_TOO_LONG',
+        `The answer is longer than ${MAX_ANSWER} octets`,
+        'Check that the URL is that of an Awala gateway',
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** What each status other than the due one is likely to come from. */
+const STATUS_MENDS: Readonly<Record<number, string>> = {
+  401: 'The gateway found no countersignature: check that a proxy before it passes the Authorization header on',
+  403: "The gateway refused the sender: look into its log for the reason's code, and compare the clocks of all its replicas",
+  404: "This is not the right port or path: give PoWeb's URL (port 8080 by default) as URL, without /v1, and PoHTTP's (8081) with --pohttp",
+  405: "This is not the right port: give PoWeb's URL (port 8080 by default) as URL, and PoHTTP's (8081) with --pohttp",
+  413: 'A proxy before the gateway limits bodies: allow 9 MiB',
+  415: 'A proxy before the gateway changes Content-Type: pass it on as it is',
+  422: "The gateway refused the parcel for good: look into its log for the reason's code",
+  426: 'A proxy before the gateway does not pass WebSockets on: let it keep Upgrade and Connection',
+  429: 'Too many registrations came from this address: wait, or allow more (REGISTRATIONS_PER_ADDRESS)',
+  502: 'A proxy stands before a gateway that does not run, or on another port than the proxy believes',
+  503: 'The gateway is up but a store is not: look at GET /ping on its ops port',
+  507: 'A store or mailbox is full: free disk space in DATA_DIR, and look at GET /ping on the ops port',
+};
+
+/** @throws DoctorFault STATUS_UNEXPECTED unless the answer has the due status */
+export function requireStatus(answer: Answer, due: number, what: string): void {
+  if (answer.status !== due) {
+    const said = answer.contentType?.startsWith('text/plain') ? `: ${firstLine(answer.body)}` : '';
+    throw statusFault(answer.status, due, what, said);
+  }
+}
+
+/** A finding about a status that is not the due one. */
+export function statusFault(status: number, due: number, what: string, said = ''): DoctorFault {
+  const redirect = status >= 300 && status < 400;
+  const mend =
+    STATUS_MENDS[status] ??
+    (redirect
+      ? 'Deployed clients follow no redirect here: give the final URL, https:// if it is that'
+      : "Look into the gateway's log for this request");
+  return new DoctorFault('STATUS_UNEXPECTED', `${what} was answered ${status} instead of ${due}${said}`, mend);
+}
+
+/** @throws DoctorFault CONTENT_TYPE_UNEXPECTED: clients compare the whole string */
+export function requireContentType(answer: Answer, due: string, what: string): void {
+  if (answer.contentType !== due) {
+    throw new DoctorFault(
+      'CONTENT_TYPE_UNEXPECTED',
+      `${what} has content type ${answer.contentType ?? '(none)'} instead of ${due}`,
+      'Check that the URL is that of an Awala gateway, and that no proxy changes Content-Type',
+    );
+  }
+}
+
+function firstLine(body: Buffer): string {
+  const [line = ''] = body
+    .subarray(0, 200)
+    .toString('latin1')
+    .split(/[\r\n]/);
+  return line.replace(/[^ -~]/g, '?');
+}
