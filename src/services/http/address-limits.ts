@@ -16,6 +16,8 @@ export interface Rate {
 
 /** What is counted, and the allowance of one neighbourhood. */
 export interface AddressRates {
+  /** Pre-registrations, each of which costs a signature. */
+  readonly preRegistration: Rate;
   /** Registrations, each of which costs two signatures and three durable writes. */
   readonly registration: Rate;
   /** Registrations that were refused. */
@@ -26,8 +28,9 @@ export interface AddressRates {
 
 const MINUTE = 60_000;
 
-/** 15,000 phones may all register within 25 minutes; and one in ten may fail. */
+/** 15,000 phones may all register within 25 minutes, and one in ten of them fail. */
 export const DEFAULT_ADDRESS_RATES: AddressRates = {
+  preRegistration: { limit: 3000, period: 5 * MINUTE },
   registration: { limit: 3000, period: 5 * MINUTE },
   failedRegistration: { limit: 300, period: 5 * MINUTE },
   failedHandshake: { limit: 3000, period: 5 * MINUTE },
@@ -77,8 +80,8 @@ export class AddressLimits {
     }
   }
 
-  /** @throws HttpError ADDRESS_LIMITED, when the address's neighbourhood failed too often */
-  require(what: keyof AddressRates, address: string): void {
+  /** @throws HttpError ADDRESS_LIMITED, while the address's neighbourhood is blocked for its failures */
+  requireFewFailures(what: keyof AddressRates, address: string): void {
     if (this.blocked.size === 0) {
       return;
     }

@@ -24,10 +24,11 @@ const GATEWAY_STATUS: Partial<Record<GatewayErrorCode, number>> = {
   RATE_EXCEEDED: 507,
 };
 
+/** Refusals of parcels. */
 export function pohttpRefusal(error: unknown): Refusal | undefined {
   if (error instanceof AwalaError) {
     const { code, message } = error;
-    return { status: MALFORMED.has(code) ? 400 : 403, code, message };
+    return { status: awalaStatus(code), code, message };
   }
   if (error instanceof GatewayError) {
     const { code, message } = error;
@@ -40,4 +41,11 @@ export function pohttpRefusal(error: unknown): Refusal | undefined {
       : { status: 503, code, message: 'Storage is away' };
   }
   return undefined;
+}
+
+function awalaStatus(code: AwalaErrorCode): number {
+  if (code === 'MESSAGE_TOO_LARGE') {
+    return 413;
+  }
+  return MALFORMED.has(code) ? 400 : 403;
 }

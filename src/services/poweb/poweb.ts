@@ -12,7 +12,7 @@ import { HttpError } from '../http/http-error.ts';
 import { answerRefusals } from '../http/refusals.ts';
 import type { HttpServer } from '../http/server.ts';
 import { readCountersignatureHeader } from './countersignature-header.ts';
-import { powebRefusal } from './refusal.ts';
+import { deliveryRefusal, registrationRefusal } from './refusal.ts';
 
 /** A whole RAMF message as deployed clients may send it (protocol section 3), in octets. */
 export const MAX_PARCEL_BODY = 9_437_184;
@@ -35,9 +35,13 @@ export interface PoWebParts {
 
 /** Puts PoWeb's routes on a server that does not listen yet. */
 export async function servePoWeb(server: HttpServer, parts: PoWebParts): Promise<void> {
+  const { bodies, log } = server;
   await server.app.register(async (app: FastifyInstance) => {
-    answerRefusals(app, { bodies: server.bodies, log: server.log, refusalOf: powebRefusal });
+    answerRefusals(app, { bodies, log, refusalOf: registrationRefusal });
     serveRegistration(app, server, parts);
+  });
+  await server.app.register(async (app: FastifyInstance) => {
+    answerRefusals(app, { bodies, log, refusalOf: deliveryRefusal });
     serveDelivery(app, server, parts);
   });
 }
@@ -51,7 +55,7 @@ function serveRegistration(app: FastifyInstance, server: HttpServer, parts: PoWe
     app.post(path, async (request, reply) => {
       const ids = traced(request);
       requireContentType(request.raw, 'text/plain');
-      const authorization = await limitedByAddress(limits, request.ip, () =>
+      const authorization = await limitedByAddress(limits, request.ip, 'preRegistration', () =>
         bodies.receive(request.raw, MAX_PRE_REGISTRATION_BODY, (body) => registration.preRegister(readKeyDigest(body))),
       );
       log.debug(ids, 'Pre-registered');
@@ -62,8 +66,7 @@ function serveRegistration(app: FastifyInstance, server: HttpServer, parts: PoWe
   app.post('/v1/nodes', async (request, reply) => {
     const ids = traced(request);
     requireContentType(request.raw, 'application/vnd.awala.node-registration.request');
-    await limits.take('registration', request.ip);
-    const registered = await limitedByAddress(limits, request.ip, () =>
+    const registered = await limitedByAddress(limits, request.ip, 'registration', () =>
       bodies.receive(request.raw, MAX_REGISTRATION_BODY, (body) => registration.register(body)),
     );
     ids.peer = registered.peer;
@@ -100,13 +103,15 @@ function traced(request: { id: string; ids: TraceIds | null }): TraceIds {
   return ids;
 }
 
-/** Counts refusals of `register` for good against the address, and refuses all when they are too many. */
+/** Takes from what the address may do, and counts against it what is refused for its own fault. */
 async function limitedByAddress<Result>(
   limits: AddressLimits,
   address: string,
+  what: 'preRegistration' | 'registration',
   register: () => Promise<Result>,
 ): Promise<Result> {
-  limits.require('failedRegistration', address);
+  limits.requireFewFailures('failedRegistration', address);
+  await limits.take(what, address);
   try {
     return await register();
   } catch (error) {
@@ -118,7 +123,11 @@ async function limitedByAddress<Result>(
 }
 
 function isClientsFault(error: unknown): boolean {
-  const refusal = powebRefusal(error, { trace: '' });
+  if (error instanceof HttpError) {
+    // A phone that loses its network does no wrong.
+    return error.status < 500 && error.code !== 'CLIENT_GONE';
+  }
+  const refusal = registrationRefusal(error);
   return refusal !== undefined && refusal.status < 500;
 }
 

@@ -11,9 +11,14 @@ import { HttpError } from '../http/http-error.ts';
 import type { Refusal } from '../http/refusals.ts';
 import { COUNTERSIGNATURE_SCHEMES } from './countersignature-header.ts';
 
-const CHALLENGE = { 'www-authenticate': COUNTERSIGNATURE_SCHEMES.join(', ') };
+/** The codes of refused registrations that get 403; others get 400. */
+const FORBIDDEN_REGISTRATION: ReadonlySet<string> = new Set([
+  'REGISTRATION_UNAUTHORIZED',
+  'REGISTRATION_EXPIRED',
+  'TOKEN_USED',
+]);
 
-/** What cannot be read as a parcel at all. */
+/** The codes of what cannot be read as a parcel at all. */
 const MALFORMED_PARCEL: ReadonlySet<AwalaErrorCode> = new Set([
   'ASN1_MALFORMED',
   'RAMF_FORMAT_UNKNOWN',
@@ -21,17 +26,21 @@ const MALFORMED_PARCEL: ReadonlySet<AwalaErrorCode> = new Set([
   'SIGNED_DATA_MALFORMED',
 ]);
 
-/** Statuses of what only registration throws. */
-const REGISTRATION: Partial<Record<AwalaErrorCode, number>> = {
-  REGISTRATION_MALFORMED: 400,
-  REGISTRATION_UNAUTHORIZED: 403,
-  REGISTRATION_EXPIRED: 403,
-};
+const CHALLENGE = { 'www-authenticate': COUNTERSIGNATURE_SCHEMES.join(', ') };
 
-export function powebRefusal(error: unknown, ids: TraceIds): Refusal | undefined {
-  if (error instanceof HttpError) {
-    const refusal = { status: error.status, code: error.code, message: error.message };
-    return error.code === 'COUNTERSIGNATURE_MISSING' ? { ...refusal, headers: CHALLENGE } : refusal;
+/** Refusals of pre-registrations and registrations. */
+export function registrationRefusal(error: unknown): Refusal | undefined {
+  if (error instanceof AwalaError || error instanceof GatewayError) {
+    const { code, message } = error;
+    return { status: FORBIDDEN_REGISTRATION.has(code) ? 403 : 400, code, message };
+  }
+  return storeRefusal(error);
+}
+
+/** Refusals of parcels. */
+export function deliveryRefusal(error: unknown, ids: TraceIds): Refusal | undefined {
+  if (error instanceof HttpError && error.code === 'COUNTERSIGNATURE_MISSING') {
+    return { status: error.status, code: error.code, message: error.message, headers: CHALLENGE };
   }
   if (error instanceof AwalaError) {
     const { code, message } = error;
@@ -41,25 +50,21 @@ export function powebRefusal(error: unknown, ids: TraceIds): Refusal | undefined
   }
   if (error instanceof GatewayError) {
     const { code, message } = error;
-    return { status: code === 'TOKEN_USED' ? 403 : 503, code, message };
+    return { status: 503, code, message };
   }
-  if (error instanceof StoreError) {
-    return { status: 503, code: error.code, message: 'Storage is full or away' };
-  }
-  return undefined;
+  return storeRefusal(error);
 }
 
-function awalaStatus(code: AwalaErrorCode, ids: TraceIds): number {
-  const registration = REGISTRATION[code];
-  if (registration !== undefined) {
-    return registration;
-  }
-  if (code === 'COUNTERSIGNATURE_INVALID') {
+function awalaStatus(code: AwalaErrorCode, { peer }: TraceIds): number {
+  // The parcel is not looked at before its countersigner is known: until then, nothing is wrong with it.
+  if (peer === undefined) {
     return 403;
   }
-  if (MALFORMED_PARCEL.has(code)) {
-    return 400;
-  }
-  // Without a peer it is a registration's key or signature; a parcel is read only once its peer is known.
-  return ids.peer === undefined ? 400 : 422;
+  return MALFORMED_PARCEL.has(code) ? 400 : 422;
+}
+
+function storeRefusal(error: unknown): Refusal | undefined {
+  return error instanceof StoreError
+    ? { status: 503, code: error.code, message: 'Storage is full or away' }
+    : undefined;
 }
