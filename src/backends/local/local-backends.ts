@@ -1,0 +1,100 @@
+/**
+ * All ports on one data directory, without any server.
+ */
+
+import type {
+  Clock,
+  IdentityKeys,
+  KeyWrapping,
+  Meters,
+  ObjectStore,
+  Random,
+  Records,
+  Signals,
+} from '../../gateway/ports.ts';
+import { DataDirectory } from './directory.ts';
+import { LocalIdentityKeys } from './identity-keys.ts';
+import { LocalMeters } from './meters.ts';
+import { LocalObjectStore } from './object-store.ts';
+import { Quarantine } from './quarantine.ts';
+import { LocalRecords } from './records.ts';
+import { LocalSignals } from './signals.ts';
+import { StoreFiles, type StoreLog } from './store-files.ts';
+
+export interface LocalBackends extends AsyncDisposable {
+  /** The data directory, absolute. */
+  readonly directory: string;
+  readonly objects: ObjectStore;
+  readonly records: Records;
+  readonly signals: Signals;
+  readonly meters: Meters;
+  readonly identityKeys: IdentityKeys;
+  readonly wrapping: KeyWrapping;
+  /** How many damaged objects and records were set aside since the start. */
+  readonly damaged: number;
+  /** Deletes what expired and gives room back to the file system, in small steps. To be called every minute. */
+  housekeeping(): Promise<void>;
+  /** Resolves when the stores answer. @throws StoreError */
+  check(): Promise<void>;
+}
+
+/** Pages (8 KiB) given back to the file system in one step of housekeeping. */
+const TIDY_PAGES = 1024;
+
+const SILENT: StoreLog = { warn() {}, error() {} };
+
+/**
+ * Opens the data directory, making it where there is none, and takes it for this process.
+ *
+ * @throws DataDirectoryError, StoreError
+ */
+export async function openLocalBackends({
+  directory: path,
+  clock,
+  random,
+  log = SILENT,
+}: {
+  directory: string;
+  clock: Clock;
+  random: Random;
+  log?: StoreLog | undefined;
+}): Promise<LocalBackends> {
+  const directory = await DataDirectory.open(path, random);
+  try {
+    const files = await StoreFiles.open(
+      { directory: directory.path, reserve: directory.reserveFile, files: directory.storeFiles },
+      log,
+    );
+    const quarantine = new Quarantine({ files, log, clock });
+    const objects = new LocalObjectStore({ files, quarantine, clock });
+    const records = new LocalRecords({ files, quarantine, clock });
+    const meters = new LocalMeters(clock);
+    let closing: Promise<void> | undefined;
+    return {
+      directory: directory.path,
+      objects,
+      records,
+      signals: new LocalSignals(log),
+      meters,
+      identityKeys: new LocalIdentityKeys({ records, wrapping: directory.wrapping, random }),
+      wrapping: directory.wrapping,
+      get damaged() {
+        return quarantine.count;
+      },
+      async housekeeping() {
+        meters.forgetIdle();
+        await objects.deleteExpired();
+        await records.deleteExpired();
+        await files.tidy(TIDY_PAGES);
+      },
+      check: () => files.check(),
+      [Symbol.asyncDispose]() {
+        closing ??= files.close().finally(() => directory.release());
+        return closing;
+      },
+    };
+  } catch (error) {
+    directory.release();
+    throw error;
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * The object store on this machine: messages in a SQLite file.
+ */
+
+import { setImmediate } from 'node:timers/promises';
+import type { Clock, ObjectEntry, ObjectMetadata, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
+import { checksum } from './checksum.ts';
+import type { Quarantine } from './quarantine.ts';
+import type { Row, StoreFiles } from './store-files.ts';
+import { Ticks, tickToMs } from './ticks.ts';
+
+/** Entries a page of `list`: read in well under a millisecond. */
+const PAGE_ENTRIES = 256;
+/** Sorts after every character that keys may have. */
+const AFTER_ALL = '\x7f';
+const KEY_PATTERN = /^[\x20-\x7e]{1,512}$/;
+const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
+/** What an entry takes on disk beside its body: the row and its places in the indexes. */
+const ENTRY_OCTETS = 1024;
+/** Housekeeping deletes so much at a time, so that writers do not wait. */
+const EXPIRED_BATCH = 256;
+const EXPIRED_BATCH_OCTETS = 32 * 1024 * 1024;
+
+const ENTRY_COLUMNS = 'id, key, expiry, size, metadata, body_checksum, checksum';
+
+export class LocalObjectStore implements ObjectStore {
+  private readonly files: StoreFiles;
+  private readonly quarantine: Quarantine;
+  private readonly clock: Clock;
+  private readonly ticks: Ticks;
+
+  constructor(parts: { files: StoreFiles; quarantine: Quarantine; clock: Clock }) {
+    this.files = parts.files;
+    this.quarantine = parts.quarantine;
+    this.clock = parts.clock;
+    const [newest] = this.files.read('objects', 'SELECT max(id) AS id FROM entries');
+    this.ticks = new Ticks(parts.clock, (newest?.['id'] ?? 0) as number);
+  }
+
+  async put(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
+    if (!KEY_PATTERN.test(key)) {
+      throw new TypeError('An object key is 1 to 512 printable ASCII characters');
+    }
+    const id = this.ticks.next();
+    // A copy of its own: the caller may reuse the buffer, and the writer thread takes this one over.
+    const copy = new Uint8Array(body);
+    const expiryMs = Math.floor(expiry);
+    const metadataJson = JSON.stringify(metadata);
+    const bodyChecksum = checksum(copy);
+    const size = copy.length;
+    const entryChecksum = checksum(id, key, expiryMs, size, metadataJson, bodyChecksum);
+    await this.files.write(
+      'objects',
+      [
+        ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE key = ?)', key],
+        ['DELETE FROM entries WHERE key = ?', key],
+        [
+          `INSERT INTO entries (${ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+          id,
+          key,
+          expiryMs,
+          size,
+          metadataJson,
+          bodyChecksum,
+          entryChecksum,
+        ],
+        ['INSERT INTO bodies (id, body) VALUES (?, ?)', id, copy],
+      ],
+      size + ENTRY_OCTETS,
+      [copy.buffer],
+    );
+    return { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
+  }
+
+  async get(key: string): Promise<StoredObject | undefined> {
+    await this.files.whenWhole('objects');
+    const [row] = this.files.read('objects', `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`, key);
+    const entry = row && this.readEntry(row);
+    if (!entry || this.isExpired(entry)) {
+      return undefined;
+    }
+    const id = row['id'] as number;
+    const body = this.files.read('objects', 'SELECT body FROM bodies WHERE id = ?', id)[0]?.['body'];
+    if (!(body instanceof Uint8Array) || body.length !== entry.size || checksum(body) !== row['body_checksum']) {
+      this.quarantine.setAsideObject(id, key, 'body does not match its checksum');
+      return undefined;
+    }
+    return { ...entry, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) };
+  }
+
+  async *list(prefix: string): AsyncIterable<ObjectEntry> {
+    if (!PREFIX_PATTERN.test(prefix)) {
+      throw new TypeError('A prefix is up to 512 printable ASCII characters');
+    }
+    // Between pages nothing is held open: neither a read transaction nor the event loop.
+    for (let after = prefix, sql = FIRST_PAGE; ; sql = NEXT_PAGE) {
+      await this.files.whenWhole('objects');
+      const page = this.files.read('objects', sql, after, prefix + AFTER_ALL);
+      for (const row of page) {
+        const entry = this.readEntry(row);
+        if (entry && !this.isExpired(entry)) {
+          yield entry;
+        }
+      }
+      if (page.length < PAGE_ENTRIES) {
+        return;
+      }
+      after = page.at(-1)?.['key'] as string;
+      await setImmediate();
+    }
+  }
+
+  async delete(key: string, version?: string): Promise<void> {
+    if (version === undefined) {
+      await this.files.write(
+        'objects',
+        [
+          ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE key = ?)', key],
+          ['DELETE FROM entries WHERE key = ?', key],
+        ],
+        0,
+      );
+      return;
+    }
+    const id = idOf(version);
+    await this.files.write(
+      'objects',
+      [
+        ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE id = ? AND key = ?)', id, key],
+        ['DELETE FROM entries WHERE id = ? AND key = ?', id, key],
+      ],
+      0,
+    );
+  }
+
+  /**
+   * Deletes expired objects, a bounded batch at a time.
+   *
+   * @returns how many there were
+   */
+  async deleteExpired(): Promise<number> {
+    let deleted = 0;
+    for (;;) {
+      await this.files.whenWhole('objects');
+      const rows = this.files.read(
+        'objects',
+        `SELECT id, size FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`,
+        this.clock.now(),
+      );
+      const ids: number[] = [];
+      let octets = 0;
+      for (const { id, size } of rows) {
+        octets += size as number;
+        if (ids.length > 0 && octets > EXPIRED_BATCH_OCTETS) {
+          break;
+        }
+        ids.push(id as number);
+      }
+      if (ids.length === 0) {
+        return deleted;
+      }
+      const list = JSON.stringify(ids);
+      await this.files.write(
+        'objects',
+        [
+          ['DELETE FROM bodies WHERE id IN (SELECT value FROM json_each(?))', list],
+          ['DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?))', list],
+        ],
+        0,
+      );
+      deleted += ids.length;
+      await setImmediate();
+    }
+  }
+
+  /** The entry of a row, or undefined when the row is damaged; it is then set aside. */
+  private readEntry(row: Row): ObjectEntry | undefined {
+    const { id, key, expiry, size, metadata, body_checksum: bodyChecksum } = row;
+    const expected = checksum(...([id, key, expiry, size, metadata, bodyChecksum] as (string | number)[]));
+    if (expected !== row['checksum']) {
+      this.quarantine.setAsideObject(id as number, String(key), 'entry does not match its checksum');
+      return undefined;
+    }
+    return {
+      key: key as string,
+      version: versionOf(id as number),
+      arrival: tickToMs(id as number),
+      expiry: expiry as number,
+      size: size as number,
+      metadata: JSON.parse(metadata as string) as ObjectMetadata,
+    };
+  }
+
+  private isExpired(entry: ObjectEntry): boolean {
+    return entry.expiry < this.clock.now();
+  }
+}
+
+const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+
+function versionOf(id: number): string {
+  return id.toString(36);
+}
+
+/** -1, which no object has, where the version is none of ours. */
+function idOf(version: string): number {
+  const id = Number.parseInt(version, 36);
+  return Number.isSafeInteger(id) && versionOf(id) === version ? id : -1;
+}

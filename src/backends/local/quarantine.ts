@@ -1,0 +1,84 @@
+/**
+ * Where damaged objects and records go: out of the way of reads, kept for whoever wants to look into them, counted and
+ * logged.
+ */
+
+import type { Clock } from '../../gateway/ports.ts';
+import type { StoreFiles, StoreLog } from './store-files.ts';
+
+export class Quarantine {
+  private readonly files: StoreFiles;
+  private readonly log: StoreLog;
+  private readonly clock: Clock;
+  private readonly moving = new Set<string>();
+  private moved = 0;
+
+  constructor(parts: { files: StoreFiles; log: StoreLog; clock: Clock }) {
+    this.files = parts.files;
+    this.log = parts.log;
+    this.clock = parts.clock;
+  }
+
+  /** How many were set aside since the start. */
+  get count(): number {
+    return this.moved;
+  }
+
+  /** @param id its row; the key may be damaged too */
+  setAsideObject(id: number, key: string, reason: string): void {
+    this.setAside(`object ${id}`, { key, reason }, () =>
+      this.files.write(
+        'objects',
+        [
+          [
+            `INSERT OR REPLACE INTO quarantine (id, found, reason, entry, body)
+             SELECT id, ?, ?, json_array(key, expiry, size, metadata, body_checksum, checksum),
+               (SELECT body FROM bodies WHERE bodies.id = entries.id)
+             FROM entries WHERE id = ?`,
+            this.clock.now(),
+            reason,
+            id,
+          ],
+          ['DELETE FROM bodies WHERE id = ?', id],
+          ['DELETE FROM entries WHERE id = ?', id],
+        ],
+        0,
+      ),
+    );
+  }
+
+  /** @param id its row */
+  setAsideRecord(id: number, kind: string, key: string, reason: string): void {
+    this.setAside(`record ${id}`, { kind, key, reason }, () =>
+      this.files.write(
+        'records',
+        [
+          [
+            `INSERT OR REPLACE INTO quarantine (id, found, reason, entry)
+             SELECT id, ?, ?, json_array(kind, key, version, expiry, fields, checksum) FROM records WHERE id = ?`,
+            this.clock.now(),
+            reason,
+            id,
+          ],
+          ['DELETE FROM records WHERE id = ?', id],
+        ],
+        0,
+      ),
+    );
+  }
+
+  /** Counts and logs at once; the move itself may come later, since until then each read finds the damage again. */
+  private setAside(name: string, details: Readonly<Record<string, unknown>>, move: () => Promise<number>): void {
+    if (this.moving.has(name)) {
+      return;
+    }
+    this.moving.add(name);
+    this.moved++;
+    this.log.error(details, 'Damaged data was set aside');
+    move()
+      .catch((error: Error) => {
+        this.log.error({ ...details, cause: error.message }, 'Damaged data could not be moved');
+      })
+      .finally(() => this.moving.delete(name));
+  }
+}

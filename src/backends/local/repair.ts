@@ -1,0 +1,157 @@
+/**
+ * Saves what can be read of a damaged SQLite file into a new one, and sets the old one aside.
+ *
+ * Rows are copied in the order of their ids. Where a page cannot be read, the search goes on from the other end and
+ * then from the middle of what is left between, so that one bad page costs the rows on it and no others. Indexes are
+ * built afresh.
+ */
+
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
+
+const TABLES: Readonly<Record<FileName, readonly string[]>> = {
+  objects: ['entries', 'bodies', 'quarantine'],
+  records: ['records', 'quarantine'],
+};
+
+/** Rows a transaction of the new file. */
+const BATCH_ROWS = 200;
+/** Stops the search among unreadable pages: each failure halves one gap. */
+const MOST_FAILURES = 20_000;
+/** Row ids are below 2^53. */
+const LAST_ID = Number.MAX_SAFE_INTEGER;
+
+interface Gap {
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * @param path the damaged file; afterwards the saved rows are there, and the damaged one beside it as `….damaged-N`
+ * @returns how many stretches of rows could not be read
+ */
+export function repairFile(path: string, name: FileName): number {
+  const copy = `${path}.repaired`;
+  removeDatabase(copy);
+  const from = new DatabaseSync(path, { timeout: 5000 });
+  const to = new DatabaseSync(copy);
+  let unreadable = 0;
+  try {
+    to.exec(WRITER_PRAGMAS);
+    to.exec(SCHEMA[name]);
+    for (const table of TABLES[name]) {
+      unreadable += copyTable(from, to, table);
+    }
+    to.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  } finally {
+    to.close();
+    closeDamaged(from);
+  }
+  setAside(path);
+  renameSync(copy, path);
+  return unreadable;
+}
+
+function copyTable(from: DatabaseSync, to: DatabaseSync, table: string): number {
+  const columns = to
+    .prepare(`PRAGMA table_info(${table})`)
+    .all()
+    .map((column) => `${column['name']}`);
+  const insert = to.prepare(
+    `INSERT OR IGNORE INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
+  );
+  const select = (order: string) =>
+    `SELECT ${columns.join(', ')} FROM ${table} NOT INDEXED WHERE id >= ? AND id <= ? ORDER BY id ${order}`;
+  let pending = 0;
+  const save = (row: Record<string, unknown>) => {
+    try {
+      insert.run(...columns.map((column) => row[column] as SQLInputValue));
+    } catch {
+      // A row that the schema refuses (a column turned to NULL) is as lost as one that cannot be read.
+    }
+    if (++pending % BATCH_ROWS === 0) {
+      to.exec('COMMIT; BEGIN');
+    }
+  };
+  to.exec('BEGIN');
+  const unreadable = readAround(from, select, save);
+  to.exec('COMMIT');
+  return unreadable;
+}
+
+/** Reads all rows that can be read; the widest gaps are searched first. */
+function readAround(
+  database: DatabaseSync,
+  select: (order: string) => string,
+  save: (row: Record<string, unknown>) => void,
+): number {
+  const gaps: Gap[] = [{ from: 0, to: LAST_ID }];
+  let failures = 0;
+  let unreadable = 0;
+  for (let gap = gaps.shift(); gap; gap = gaps.shift()) {
+    const forward = readUntilFault(database, select('ASC'), gap, save);
+    if (forward.done) {
+      continue;
+    }
+    const rest = { from: Math.max(gap.from, forward.last + 1), to: gap.to };
+    const backward = readUntilFault(database, select('DESC'), rest, save);
+    if (backward.done) {
+      continue;
+    }
+    const left = { from: rest.from, to: Math.min(rest.to, backward.last === -1 ? rest.to : backward.last - 1) };
+    if (++failures >= MOST_FAILURES || left.from >= left.to) {
+      unreadable++;
+      continue;
+    }
+    const middle = Math.floor(left.from + (left.to - left.from) / 2);
+    gaps.push({ from: left.from, to: middle }, { from: middle + 1, to: left.to });
+  }
+  return unreadable;
+}
+
+function readUntilFault(
+  database: DatabaseSync,
+  sql: string,
+  { from, to }: Gap,
+  save: (row: Record<string, unknown>) => void,
+): { done: boolean; last: number } {
+  let last = -1;
+  try {
+    for (const row of database.prepare(sql).iterate(from, to)) {
+      save(row);
+      last = Number(row['id']);
+    }
+    return { done: true, last };
+  } catch {
+    return { done: false, last };
+  }
+}
+
+/** Closing writes the log into the file, which damage may prevent; the log then goes aside with it. */
+function closeDamaged(database: DatabaseSync): void {
+  try {
+    database.close();
+  } catch {
+    // The file is going aside as it is.
+  }
+}
+
+function setAside(path: string): void {
+  let number = 1;
+  while (existsSync(`${path}.damaged-${number}`)) {
+    number++;
+  }
+  renameSync(path, `${path}.damaged-${number}`);
+  for (const suffix of ['-wal', '-shm']) {
+    if (existsSync(path + suffix)) {
+      renameSync(path + suffix, `${path}.damaged-${number}${suffix}`);
+    }
+  }
+}
+
+function removeDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) {
+    rmSync(path + suffix, { force: true });
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * The tables of the embedded stores.
+ *
+ * Two SQLite files, so that damage to the many objects never touches the few records (identity keys among them). All
+ * tables have integer row ids: rows lie in the order of their coming, and can be saved one by one when a page between
+ * them is damaged (see `repair.ts`).
+ */
+
+/** What this program writes; a directory with another number is refused. */
+export const FORMAT = 1;
+
+export type FileName = 'objects' | 'records';
+
+/**
+ * `checksum` of an entry covers all its columns; `body_checksum` the body. Entries lie apart from bodies, so that a
+ * list reads none. `id` is the tick of the put (see `ticks.ts`): version and arrival in one.
+ */
+const OBJECTS = `
+  CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, expiry INTEGER NOT NULL, size INTEGER NOT NULL,
+    metadata TEXT NOT NULL, body_checksum INTEGER NOT NULL, checksum INTEGER NOT NULL
+  );
+  CREATE UNIQUE INDEX IF NOT EXISTS entries_by_key ON entries (key);
+  CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expiry);
+  CREATE TABLE IF NOT EXISTS bodies (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+  CREATE TABLE IF NOT EXISTS quarantine (
+    id INTEGER PRIMARY KEY, found INTEGER NOT NULL, reason TEXT NOT NULL, entry TEXT, body BLOB
+  );
+`;
+
+/** `fields` is JSON (see `records.ts`); `version` the tick of the write; `expiry` null where a record has none. */
+const RECORDS = `
+  CREATE TABLE IF NOT EXISTS records (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, expiry INTEGER,
+    fields TEXT NOT NULL, checksum INTEGER NOT NULL
+  );
+  CREATE UNIQUE INDEX IF NOT EXISTS records_by_key ON records (kind, key);
+  CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expiry) WHERE expiry IS NOT NULL;
+  CREATE TABLE IF NOT EXISTS quarantine (
+    id INTEGER PRIMARY KEY, found INTEGER NOT NULL, reason TEXT NOT NULL, entry TEXT, body BLOB
+  );
+`;
+
+export const SCHEMA: Readonly<Record<FileName, string>> = { objects: OBJECTS, records: RECORDS };
+
+/**
+ * How a file is written. FULL: a commit returns after `fdatasync` of the log. The order matters: page size and vacuum
+ * mode only take before the first table.
+ */
+export const WRITER_PRAGMAS = `
+  PRAGMA page_size = 8192;
+  PRAGMA auto_vacuum = INCREMENTAL;
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = FULL;
+  PRAGMA wal_autocheckpoint = 512;
+  PRAGMA journal_size_limit = 16777216;
+  PRAGMA cache_size = -32768;
+  PRAGMA cell_size_check = ON;
+`;
+
+export const READER_PRAGMAS = `
+  PRAGMA cache_size = -8192;
+  PRAGMA cell_size_check = ON;
+`;

@@ -1,0 +1,228 @@
+/**
+ * The writer thread: the only one that writes to the stores' files.
+ *
+ * It takes all writes that wait, makes them one transaction a file, and answers when the commit, and with it the sync
+ * of the log, has returned: writers that come together share a sync, and the main thread never waits for the disk.
+ */
+
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { repairFile } from './repair.ts';
+import { Reserve } from './reserve.ts';
+import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
+import { sqliteFault } from './sqlite-errors.ts';
+import type { FromWriter, Outcome, ToWriter, Write } from './writer-messages.ts';
+
+export interface WriterThreadData {
+  readonly directory: string;
+  readonly reserve: string;
+  readonly files: Readonly<Record<FileName, string>>;
+}
+
+/** Bounds one transaction, so that an answer does not wait for everybody else's bodies. */
+const BATCH_WRITES = 1000;
+const BATCH_OCTETS = 4 * 1024 * 1024;
+
+const port = parentPort;
+if (!port) {
+  throw new Error('writer-thread.ts runs as a worker thread only');
+}
+
+/** A file open for writing, with its statements compiled once. */
+class WritableFile {
+  readonly path: string;
+  readonly database: DatabaseSync;
+  private readonly compiled = new Map<string, StatementSync>();
+
+  constructor(path: string, name: FileName) {
+    this.path = path;
+    this.database = new DatabaseSync(path, { timeout: 5000 });
+    try {
+      this.database.exec(WRITER_PRAGMAS);
+      this.database.exec(SCHEMA[name]);
+    } catch (error) {
+      this.database.close();
+      throw error;
+    }
+  }
+
+  /** Applies one write inside the open transaction. */
+  apply(write: Write): number {
+    let changes = 0;
+    for (const [sql, ...parameters] of write.statements) {
+      let statement = this.compiled.get(sql);
+      if (!statement) {
+        statement = this.database.prepare(sql);
+        this.compiled.set(sql, statement);
+      }
+      changes = Number(statement.run(...parameters).changes);
+    }
+    return changes;
+  }
+
+  transaction<T>(action: () => T): T {
+    this.database.exec('BEGIN IMMEDIATE');
+    try {
+      const result = action();
+      this.database.exec('COMMIT');
+      return result;
+    } catch (error) {
+      if (this.database.isTransaction) {
+        this.database.exec('ROLLBACK');
+      }
+      throw error;
+    }
+  }
+
+  checkpoint(): void {
+    this.database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  }
+}
+
+const { directory, reserve: reserveFile, files } = workerData as WriterThreadData;
+const reserve = new Reserve(directory, reserveFile);
+const open: Record<FileName, WritableFile> = openFiles();
+
+function openFiles(): Record<FileName, WritableFile> {
+  const openBoth = () => ({
+    objects: new WritableFile(files.objects, 'objects'),
+    records: new WritableFile(files.records, 'records'),
+  });
+  try {
+    return openBoth();
+  } catch (error) {
+    if (sqliteFault(error) === 'damaged') {
+      throw error;
+    }
+    // On a full disk even opening needs a little room, for the log.
+    reserve.release();
+    return openBoth();
+  }
+}
+
+function answer(message: FromWriter): void {
+  port?.postMessage(message);
+}
+
+function failure(id: number, error: unknown): Outcome {
+  return { id, fault: sqliteFault(error), message: error instanceof Error ? error.message : String(error) };
+}
+
+const NO_ROOM = 'The volume of the data directory is full';
+
+/** One transaction a file; where it fails, one a write, so that only the write that is at fault fails. */
+function commit(file: WritableFile, writes: readonly Write[]): Outcome[] {
+  const growth = writes.reduce((sum, write) => sum + write.growth, 0);
+  if (growth > 0 && !reserve.hasRoomFor(growth)) {
+    return commitOneByOne(file, writes);
+  }
+  try {
+    return file.transaction(() => writes.map((write) => ({ id: write.id, result: file.apply(write) })));
+  } catch {
+    return commitOneByOne(file, writes);
+  }
+}
+
+function commitOneByOne(file: WritableFile, writes: readonly Write[]): Outcome[] {
+  return writes.map((write): Outcome => {
+    if (write.growth > 0 && !reserve.hasRoomFor(write.growth)) {
+      return { id: write.id, fault: 'full', message: NO_ROOM };
+    }
+    const attempt = (): Outcome => ({ id: write.id, result: file.transaction(() => file.apply(write)) });
+    try {
+      return attempt();
+    } catch (error) {
+      if (sqliteFault(error) !== 'full' || write.growth > 0) {
+        return failure(write.id, error);
+      }
+      try {
+        reserve.release();
+        file.checkpoint();
+        return attempt();
+      } catch (secondError) {
+        return failure(write.id, secondError);
+      }
+    }
+  });
+}
+
+function tidy(id: number, pages: number): Outcome {
+  try {
+    for (const file of Object.values(open)) {
+      file.database.exec(`PRAGMA incremental_vacuum(${pages})`);
+      file.checkpoint();
+    }
+    return { id, result: 0 };
+  } catch (error) {
+    return failure(id, error);
+  }
+}
+
+function repair(id: number, name: FileName): Outcome {
+  try {
+    open[name].database.close();
+    const lost = repairFile(files[name], name);
+    open[name] = new WritableFile(files[name], name);
+    return { id, result: lost };
+  } catch (error) {
+    return failure(id, error);
+  }
+}
+
+const waiting: Write[] = [];
+
+function commitWaiting(): void {
+  while (waiting.length > 0) {
+    let octets = 0;
+    let count = 0;
+    for (const write of waiting) {
+      octets += write.growth;
+      if (count > 0 && (octets > BATCH_OCTETS || count >= BATCH_WRITES)) {
+        break;
+      }
+      count++;
+    }
+    const batch = waiting.splice(0, count);
+    const outcomes: Outcome[] = [];
+    for (const name of ['objects', 'records'] as const) {
+      const writes = batch.filter((write) => write.file === name);
+      if (writes.length > 0) {
+        outcomes.push(...commit(open[name], writes));
+      }
+    }
+    answer({ type: 'outcomes', outcomes });
+  }
+}
+
+function receive(message: ToWriter): void {
+  if (message.type === 'writes') {
+    waiting.push(...message.writes);
+    return;
+  }
+  commitWaiting();
+  switch (message.type) {
+    case 'tidy':
+      answer({ type: 'outcomes', outcomes: [tidy(message.id, message.pages)] });
+      break;
+    case 'repair':
+      answer({ type: 'outcomes', outcomes: [repair(message.id, message.file)] });
+      break;
+    case 'close':
+      for (const file of Object.values(open)) {
+        file.database.close();
+      }
+      answer({ type: 'closed' });
+      port?.close();
+      break;
+  }
+}
+
+port.on('message', (first: ToWriter) => {
+  receive(first);
+  // Whatever else came meanwhile shares the sync.
+  for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
+    receive(next.message as ToWriter);
+  }
+  commitWaiting();
+});
+answer({ type: 'ready' });
