@@ -54,13 +54,21 @@ class Source {
     return new BerElement(this, start, contentStart, contentEnd, contentEnd + 2, depth);
   }
 
+  view(start: number, end: number): Buffer {
+    if (end > this.bytes.length) {
+      throw malformed(start, 'element is longer than what was read');
+    }
+    return this.bytes.subarray(start, end);
+  }
+
   /** Checks the header at `start` and says where it ends. */
   private contentStart(start: number, limit: number): number {
     if (--this.budget < 0) {
       throw new AwalaError('ASN1_TOO_COMPLEX', `ASN.1 has more than ${MAX_ELEMENTS} elements`);
     }
     const { bytes } = this;
-    if (start + 2 > limit) {
+    const end = Math.min(limit, bytes.length);
+    if (start + 2 > end) {
       throw malformed(start, 'header is cut short');
     }
     const tag = bytes[start] as number;
@@ -82,7 +90,7 @@ class Source {
       throw malformed(start, 'length takes more than 4 octets');
     }
     const contentStart = start + 2 + octets;
-    if (contentStart > limit) {
+    if (contentStart > end) {
       throw malformed(start, 'header is cut short');
     }
     return contentStart;
@@ -146,7 +154,8 @@ class Source {
 export class BerElement {
   private readonly source: Source;
   private readonly start: number;
-  private readonly contentStart: number;
+  /** Where the contents start, in octets from the start of the document. */
+  readonly contentStart: number;
   private readonly contentEnd: number;
   /** Where the next element starts. */
   readonly end: number;
@@ -177,12 +186,12 @@ export class BerElement {
 
   /** The whole element, header included: the very bytes that came in. */
   get raw(): Buffer {
-    return this.source.bytes.subarray(this.start, this.end);
+    return this.source.view(this.start, this.end);
   }
 
   /** The contents octets, without header and end-of-contents. */
   get content(): Buffer {
-    return this.source.bytes.subarray(this.contentStart, this.contentEnd);
+    return this.source.view(this.contentStart, this.contentEnd);
   }
 
   /** The number of contents octets. */
@@ -281,7 +290,7 @@ export class BerElement {
     if (this.isConstructed || this.contentLength === 0 || this.source.bytes[this.contentStart] !== 0) {
       throw malformed(this.start, 'BIT STRING is not primitive or not made of whole octets');
     }
-    return this.source.bytes.subarray(this.contentStart + 1, this.contentEnd);
+    return this.source.view(this.contentStart + 1, this.contentEnd);
   }
 
   /**
@@ -401,10 +410,18 @@ export class BerCursor {
  * @throws AwalaError ASN1_MALFORMED, ASN1_TOO_COMPLEX
  */
 export function readBer(bytes: Buffer, tag?: number): BerElement {
-  const cursor = new BerCursor(new Source(bytes), 0, bytes.length, 0);
-  const element = cursor.next(tag);
-  cursor.finish();
-  return element;
+  return readBerHead(bytes, bytes.length, tag);
+}
+
+/**
+ * As `readBer`, when only the first octets of a document are in one piece: what lies in the head can be read; of what
+ * reaches beyond it, only the header.
+ *
+ * @param length of the whole document, in octets
+ * @throws AwalaError ASN1_MALFORMED, ASN1_TOO_COMPLEX
+ */
+export function readBerHead(head: Buffer, length: number, tag?: number): BerElement {
+  return new BerCursor(new Source(head), 0, length, 0).last(tag);
 }
 
 /** Whether the first of two octets of an INTEGER only repeats the sign of the second. */

@@ -45,13 +45,20 @@ function instant(content: Buffer, year: number, at: number): number {
   const hour = digits(content, at + 4, 2);
   const minute = digits(content, at + 6, 2);
   const second = digits(content, at + 8, 2);
-  const date = new Date(0);
-  date.setUTCFullYear(year, month - 1, day);
-  // Days such as 31 April would silently become another date.
-  if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day || hour > 23 || minute > 59 || second > 59) {
+  const time = Date.UTC(year, month - 1, day, hour, minute, second);
+  // Days such as 31 April would silently become another date, and years below 100 another century.
+  const isReal = month >= 1 && month <= 12 && day >= 1 && day <= daysIn(year, month) && year >= 100;
+  if (!isReal || hour > 23 || minute > 59 || second > 59) {
     throw notADate();
   }
-  return date.setUTCHours(hour, minute, second);
+  return time;
+}
+
+function daysIn(year: number, month: number): number {
+  if (month === 2) {
+    return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
+  }
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
 }
 
 function digits(content: Buffer, at: number, count: number): number {

@@ -18,8 +18,9 @@ export function readVisibleString(element: BerElement, limit: number): string {
   if (octets.length > limit) {
     throw new AwalaError('ASN1_MALFORMED', `String is longer than ${limit} characters`);
   }
-  if (octets.some((octet) => octet < 0x20 || octet > 0x7e)) {
+  const text = octets.toString('latin1');
+  if (!/^[ -~]*$/.test(text)) {
     throw new AwalaError('ASN1_MALFORMED', 'String has characters that VisibleString does not');
   }
-  return octets.toString('latin1');
+  return text;
 }

@@ -172,9 +172,13 @@ function readSignerIdentifier(fields: BerCursor): SignerIdentifier {
     return (certificate) => certificate.publicKey.digest.equals(keyId);
   }
   const issuerAndSerial = fields.next().sequence();
-  const issuerId = readCommonName(issuerAndSerial.next());
+  const issuer = issuerAndSerial.next();
+  const issuerName = issuer.raw;
   const serialNumber = issuerAndSerial.last(Tag.INTEGER).integerOctets().toString('hex');
-  return (certificate) => certificate.serialNumber === serialNumber && certificate.issuerId === issuerId;
+  return (certificate) =>
+    certificate.serialNumber === serialNumber &&
+    // The same name may come in another string type.
+    (certificate.issuerName.equals(issuerName) || certificate.issuerId === readCommonName(issuer));
 }
 
 /** Reads the signed attributes (RFC 5652, section 11) and gives the content's digest. */

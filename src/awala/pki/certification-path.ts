@@ -49,7 +49,7 @@ export function verifyPath(leaf: Certificate, search: PathSearch): readonly Cert
           `No valid path leads from the certificate of ${leaf.subjectId} to a trusted one`,
         );
   }
-  for (const certificate of path.slice(0, -1)) {
+  for (const certificate of path) {
     search.cache.remember(certificate);
   }
   return path;

@@ -44,15 +44,16 @@ function wide(content: Buffer, width: number): string {
   if (content.length % width !== 0) {
     throw malformed('it has half a character');
   }
-  let text = '';
-  for (let at = 0; at < content.length; at += width) {
-    const character = content.readUIntBE(at, width);
-    if (character > 0x7f) {
+  const text = Buffer.allocUnsafe(content.length / width);
+  for (let at = 0; at < content.length; at++) {
+    const octet = content[at] as number;
+    if (at % width === width - 1) {
+      text[(at - width + 1) / width] = octet;
+    } else if (octet !== 0) {
       throw malformed('it is not a node id');
     }
-    text += String.fromCharCode(character);
   }
-  return text;
+  return text.toString('latin1');
 }
 
 function malformed(reason: string): AwalaError {

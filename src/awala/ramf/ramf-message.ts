@@ -1,9 +1,10 @@
 /**
  * RAMF messages (RS-001): what parcels, cargo, cargo collection authorizations and revocations have in common.
  */
-import { type BerCursor, type BerElement, readBer } from '../asn1/reader.ts';
+import { type BerCursor, type BerElement, readBer, readBerHead } from '../asn1/reader.ts';
 import { context, contextConstructed } from '../asn1/tags.ts';
 import { readDateTime } from '../asn1/time.ts';
+import { readVisibleString } from '../asn1/values.ts';
 import { readSignedData, type SignedData, verifySignedData } from '../cms/signed-data.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
@@ -19,8 +20,11 @@ export const MAX_PAYLOAD_LENGTH = 8 * 1024 * 1024;
 export const MAX_TTL = 15_552_000;
 
 /** The most characters in a message id, and in a recipient's id and Internet address. */
-const MAX_MESSAGE_ID_LENGTH = 64;
-const MAX_ADDRESS_LENGTH = 1024;
+export const MAX_MESSAGE_ID_LENGTH = 64;
+export const MAX_ADDRESS_LENGTH = 1024;
+
+/** Octets that hold all fields but the payload, with room to spare. */
+const HEAD_LENGTH = 4096;
 
 /** `Awala`, then the type's octet and the version's. */
 const PREFIX = Buffer.from('Awala', 'latin1');
@@ -119,7 +123,7 @@ export function readRamfMessage<Type extends number>(
   if (!content) {
     throw malformed('content is not inside its signature');
   }
-  const fields = refusingAs('RAMF_MALFORMED', 'RAMF message', () => readFields(content));
+  const fields = refusingAs('RAMF_MALFORMED', 'RAMF message', () => readContent(content));
   return new RamfMessage(type, bytes, fields, signedData);
 }
 
@@ -167,17 +171,47 @@ function checkPrefix(type: number, bytes: Buffer): void {
   }
 }
 
+/** Reads what was signed, from the segments that it came in. */
+function readContent(content: readonly Buffer[]): RamfFields {
+  const [first] = content;
+  if (first && content.length === 1) {
+    return readFields(readBer(first), (payload) => payload.segments());
+  }
+  return readSegmentedContent(content) ?? readContent([Buffer.concat(content)]);
+}
+
+/**
+ * Reads segmented content without joining it: all but the payload is in its head. Joining takes as long as hashing.
+ *
+ * @returns undefined when the content is not that simple
+ */
+function readSegmentedContent(content: readonly Buffer[]): RamfFields | undefined {
+  const head = Buffer.concat(slice(content, 0, HEAD_LENGTH));
+  try {
+    return readFields(readBerHead(head, totalLength(content)), (payload) =>
+      payload.isConstructed
+        ? payload.segments()
+        : slice(content, payload.contentStart, payload.contentStart + payload.contentLength),
+    );
+  } catch (error) {
+    if (error instanceof AwalaError && error.code === 'ASN1_MALFORMED') {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
 /** The fields of `RAMFMessage` (RS-001), as protocol section 3 has them. */
-function readFields(content: readonly Buffer[]): RamfFields {
-  const fields = readBer(joined(content)).sequence();
+function readFields(message: BerElement, payloadSegments: (payload: BerElement) => Buffer[]): RamfFields {
+  const fields = message.sequence();
   const recipient = readRecipient(fields.next(contextConstructed(0)).children());
-  const messageId = visibleString(fields.string(context(1)), 'message id', MAX_MESSAGE_ID_LENGTH);
+  const messageId = readVisibleString(fields.string(context(1)), MAX_MESSAGE_ID_LENGTH);
   const creation = readDateTime(fields.string(context(2)));
   const ttl = fields.next(context(3)).unsigned();
   if (ttl > MAX_TTL) {
     throw new AwalaError('MESSAGE_TTL_TOO_LONG', `Message lives for ${ttl} seconds; ${MAX_TTL} are allowed`);
   }
-  const payload = fields.string(context(4)).segments();
+  const payload = payloadSegments(fields.string(context(4)));
   fields.finish();
   if (totalLength(payload) > MAX_PAYLOAD_LENGTH) {
     throw new AwalaError('MESSAGE_TOO_LARGE', `Payload has more than ${MAX_PAYLOAD_LENGTH} octets`);
@@ -187,34 +221,35 @@ function readFields(content: readonly Buffer[]): RamfFields {
 
 /** `SEQUENCE { [0] id VisibleString, [1] internetAddress VisibleString OPTIONAL }` */
 function readRecipient(fields: BerCursor): Recipient {
-  const id = visibleString(fields.string(context(0)), "recipient's id", MAX_ADDRESS_LENGTH);
+  const id = readVisibleString(fields.string(context(0)), MAX_ADDRESS_LENGTH);
   if (!/^0[a-f0-9]+$/.test(id)) {
     throw malformed("recipient's id is not a node id");
   }
   if (fields.atEnd) {
     return { id };
   }
-  const internetAddress = visibleString(fields.string(context(1)), "recipient's Internet address", MAX_ADDRESS_LENGTH);
+  const internetAddress = readVisibleString(fields.string(context(1)), MAX_ADDRESS_LENGTH);
   fields.finish();
   return { id, internetAddress };
-}
-
-/** The value of a VisibleString: ASCII from space to tilde. */
-function visibleString(element: BerElement, what: string, maxLength: number): string {
-  const octets = element.octets();
-  if (octets.length > maxLength) {
-    throw malformed(`${what} is longer than ${maxLength} characters`);
-  }
-  const text = octets.toString('latin1');
-  if (!/^[ -~]*$/.test(text)) {
-    throw malformed(`${what} is not a VisibleString`);
-  }
-  return text;
 }
 
 function joined(segments: readonly Buffer[]): Buffer {
   const [first] = segments;
   return first && segments.length === 1 ? first : Buffer.concat(segments);
+}
+
+/** Views of the octets from `start` to `end` of segments in a row. */
+function slice(segments: readonly Buffer[], start: number, end: number): Buffer[] {
+  const views: Buffer[] = [];
+  let offset = 0;
+  for (const segment of segments) {
+    const view = segment.subarray(Math.max(0, start - offset), Math.max(0, end - offset));
+    if (view.length > 0) {
+      views.push(view);
+    }
+    offset += segment.length;
+  }
+  return views;
 }
 
 function totalLength(segments: readonly Buffer[]): number {
