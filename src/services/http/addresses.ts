@@ -1,6 +1,7 @@
 /**
  * Internet Protocol addresses: whose forwarded headers count, and which addresses are one neighbourhood for limits.
  */
+import type { IncomingMessage } from 'node:http';
 import ipaddr from 'ipaddr.js';
 
 const IPV4_BLOCK_OCTETS = 3;
@@ -21,6 +22,19 @@ export function readTrustedProxies(cidrs: readonly string[]): (address: string) 
       ranges.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits))
     );
   };
+}
+
+/**
+ * The address of the client behind the proxies that are trusted: as fastify tells it of a request, for connections that
+ * never become one. Empty when the connection is gone already.
+ */
+export function clientAddress(message: IncomingMessage, isTrusted: (address: string) => boolean): string {
+  let address = message.socket.remoteAddress ?? '';
+  const forwarded = String(message.headers['x-forwarded-for'] ?? '').split(',');
+  for (let nearer = forwarded.pop(); nearer !== undefined && isTrusted(address); nearer = forwarded.pop()) {
+    address = nearer.trim() || address;
+  }
+  return address;
 }
 
 /**

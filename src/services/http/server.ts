@@ -5,14 +5,15 @@
  * other methods with 405, `GET /` and `HEAD /` with 200; there is no CORS.
  */
 import { randomUUID } from 'node:crypto';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import type { TraceIds } from '../../gateway/errors.ts';
 import type { Service } from '../service.ts';
-import { readTrustedProxies } from './addresses.ts';
+import { clientAddress, readTrustedProxies } from './addresses.ts';
 import { checkAnswer } from './check-answer.ts';
 import { answerMethods } from './methods.ts';
 import { answerRefusals } from './refusals.ts';
@@ -84,6 +85,14 @@ export interface HttpServerOptions {
 }
 
 /**
+ * Takes over a connection whose client wants to speak WebSocket.
+ *
+ * @param head what the client sent right behind the request
+ * @param address the client's, by forwarded headers where these count
+ */
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer, address: string) => void;
+
+/**
  * Makes a server that does not listen yet.
  *
  * @throws Error in one line, if TLS files or proxies' CIDRs are wrong
@@ -104,6 +113,8 @@ export class HttpServer implements Service {
   private readonly certificate: TlsCertificate | undefined;
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
+  private readonly upgrades = new Map<string, UpgradeHandler>();
+  private readonly isTrustedProxy: (address: string) => boolean;
   private readonly drains: ((deadline: AbortSignal) => Promise<void>)[] = [];
   private isStopping = false;
 
@@ -118,6 +129,7 @@ export class HttpServer implements Service {
       pace: new UploadPace({ minOctetsPerSecond: limits.minUploadOctetsPerSecond, grace: limits.uploadGrace }),
     });
     const proxies = options.trustedProxies ?? [];
+    this.isTrustedProxy = readTrustedProxies(proxies);
     let server: Server | undefined;
     this.app = fastify({
       serverFactory: (handler) => {
@@ -129,7 +141,7 @@ export class HttpServer implements Service {
       childLoggerFactory: (logger) => logger,
       logController: new LogController({ disableRequestLogging: true }),
       genReqId: () => randomUUID(),
-      trustProxy: proxies.length > 0 ? readTrustedProxies(proxies) : false,
+      trustProxy: proxies.length > 0 ? this.isTrustedProxy : false,
       clientErrorHandler: (error, socket) => this.answerBrokenRequest(error, socket),
     }) as unknown as FastifyInstance;
     this.server = server as unknown as Server;
@@ -167,6 +179,14 @@ export class HttpServer implements Service {
       return Promise.reject(new Error('Not listening'));
     }
     return checkAnswer(this.url);
+  }
+
+  /**
+   * Hands connections over that ask for WebSocket at `path`; asked for elsewhere, the request is answered as if it had
+   * not.
+   */
+  onUpgrade(path: string, handler: UpgradeHandler): void {
+    this.upgrades.set(path, handler);
   }
 
   /** Has `drain` called at the stop, once nothing new comes in: for connections that HTTP does not know of any more. */
@@ -208,6 +228,7 @@ export class HttpServer implements Service {
       requestTimeout: limits.requestTimeout,
       keepAliveTimeout: limits.keepAliveTimeout,
       connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL,
+      shouldUpgradeCallback: (request: IncomingMessage) => this.upgradeOf(request) !== undefined,
     };
     const server = this.certificate
       ? createTlsServer(
@@ -220,11 +241,18 @@ export class HttpServer implements Service {
       this.bodies.expect(request, response);
       handler(request, response);
     });
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      this.upgradeOf(request)?.(request, socket, head, clientAddress(request, this.isTrustedProxy));
+    });
     server.on('connection', (socket: Socket) => {
       this.sockets.add(socket);
       socket.once('close', () => this.sockets.delete(socket));
     });
     return server as Server;
+  }
+
+  private upgradeOf({ url = '', headers }: IncomingMessage): UpgradeHandler | undefined {
+    return headers.upgrade?.toLowerCase() === 'websocket' ? this.upgrades.get(url.split('?', 1)[0] ?? '') : undefined;
   }
 
   /** Answers what never became a request: broken or oversized headers, or a request that took too long. */

@@ -1,0 +1,264 @@
+/**
+ * One client's connection to the collection door: challenge, handshake, deliveries and acknowledgements, pings, the end.
+ *
+ * Thousands of these idle in one process, so each keeps little: no timers, no closures of its own on the socket, and
+ * nothing of the request or the handshake once that is done.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { type RawData, WebSocket } from 'ws';
+import { AwalaError } from '../../awala/errors.ts';
+import { writeHandshakeChallenge } from '../../awala/poweb/collection-handshake.ts';
+import { MAX_DELIVERY_ID_LENGTH, writeParcelDeliveryHeader } from '../../awala/poweb/parcel-delivery.ts';
+import type { TraceIds } from '../../gateway/errors.ts';
+import type { CollectionOptions, CollectionOutlet, ParcelCollection } from '../../gateway/parcel-collection.ts';
+import type { ParcelCollections } from '../../gateway/parcel-collections.ts';
+import { CloseCode } from './close-codes.ts';
+import { DeliveryWriter } from './delivery-writer.ts';
+import type { Heartbeat } from './heartbeat.ts';
+
+const NONCE_OCTETS = 16;
+
+/** How long a collection whose time has come may go on with what is in flight, in milliseconds. */
+const LAST_DELIVERIES_TIME = 60_000;
+
+/** Times of a connection, in milliseconds. */
+export interface CollectionTimes {
+  /** From one ping to the next; deployed clients wait 7 seconds for one. */
+  readonly pingInterval: number;
+  /** A client whose last pong is this old is dropped. */
+  readonly pongTimeout: number;
+  /** From the connection to the client's answer to the challenge. */
+  readonly handshakeTimeout: number;
+  /** How long a failed handshake is kept open: some clients come back without a pause. */
+  readonly failureDelay: number;
+  /** How long a collection goes on before it is ended with 4000; up to a tenth less, lest all end at once. */
+  readonly maxAge: number;
+}
+
+/** What all connections of a door share. */
+export interface ConnectionParts {
+  readonly collections: ParcelCollections;
+  readonly times: CollectionTimes;
+  readonly heartbeat: Heartbeat<CollectionConnection>;
+  readonly log: Logger;
+}
+
+/** What is known until the handshake is done, and forgotten then. */
+export interface Handshake {
+  readonly options: CollectionOptions;
+  /** Called when the client has answered wrongly. */
+  readonly onFailure: () => void;
+  /** Called when it has proved who it is, or is gone. */
+  readonly onEnd: () => void;
+}
+
+type OpenHandshake = Handshake & { readonly nonce: Buffer };
+
+/** A WebSocket that knows its connection, so that its listeners can be the same functions for all. */
+export class CollectionSocket extends WebSocket {
+  connection: CollectionConnection | undefined = undefined;
+}
+
+export class CollectionConnection implements CollectionOutlet {
+  /** For logs. */
+  readonly id: string;
+  private readonly parts: ConnectionParts;
+  private readonly socket: CollectionSocket;
+  private handshake: OpenHandshake | undefined;
+  private readonly spread: number;
+  private collection: ParcelCollection | undefined;
+  private writer: DeliveryWriter | undefined;
+  private hasFailed = false;
+  private isEnding = false;
+  private pings = 0;
+  private nextPing: number;
+  private lastPong: number;
+  /** When the handshake, the failure or the collection has lasted long enough. */
+  private deadline: number;
+
+  /** @param spread 0 to 1: where in the interval its pings fall, and how much shorter its life is than the longest */
+  constructor(parts: ConnectionParts, socket: CollectionSocket, id: string, handshake: Handshake, spread: number) {
+    this.parts = parts;
+    this.socket = socket;
+    this.id = id;
+    this.spread = spread;
+    this.handshake = { ...handshake, nonce: randomBytes(NONCE_OCTETS) };
+    const { pingInterval, handshakeTimeout } = parts.times;
+    const now = performance.now();
+    this.nextPing = now + pingInterval * (1 - spread / 2);
+    this.lastPong = now;
+    this.deadline = now + handshakeTimeout;
+    socket.connection = this;
+    socket.on('message', onMessage);
+    socket.on('pong', onPong);
+    socket.on('close', onClose);
+    socket.on('error', onError);
+    parts.heartbeat.add(this);
+    socket.send(writeHandshakeChallenge(this.handshake.nonce));
+  }
+
+  /** True until the client has proved who it is: not a time to end a connection (protocol section 7). */
+  get isInHandshake(): boolean {
+    return this.handshake !== undefined;
+  }
+
+  /** Ends the collection with "come back at once"; one in mid-handshake when that is done. */
+  end(): void {
+    this.isEnding = true;
+    if (!this.isInHandshake) {
+      this.close(CloseCode.COME_BACK, 'Come back');
+    }
+  }
+
+  /** Cuts the connection. */
+  cut(): void {
+    this.socket.terminate();
+  }
+
+  /** Does what is due: pings, and ends what has lasted too long. */
+  beat(now: number): void {
+    if (this.socket.readyState !== WebSocket.OPEN) {
+      return;
+    }
+    const { pingInterval, pongTimeout } = this.parts.times;
+    if (now - this.lastPong >= pongTimeout) {
+      this.parts.log.info({ collection: this.id }, 'Client is silent');
+      this.cut();
+    } else if (this.writer?.isTooSlow(now)) {
+      this.parts.log.info({ collection: this.id }, 'Client is too slow');
+      this.cut();
+    } else if (now >= this.deadline) {
+      this.endInTime(now);
+    } else if (now >= this.nextPing) {
+      this.nextPing = Math.max(this.nextPing + pingInterval, now + pingInterval / 2);
+      this.ping();
+      this.collection?.maintain();
+    }
+  }
+
+  async deliver(deliveryId: string, parcel: Buffer, ids: TraceIds): Promise<void> {
+    this.parts.log.debug({ collection: this.id, ...ids }, 'Parcel sent for collection');
+    this.writer ??= new DeliveryWriter(this.socket, () => this.ping());
+    await this.writer.write(writeParcelDeliveryHeader(deliveryId, parcel.length), parcel);
+  }
+
+  complete(): void {
+    this.close(CloseCode.COMPLETE, 'All parcels were collected');
+  }
+
+  fail(error: Error): void {
+    this.parts.log.error({ err: error, collection: this.id }, 'Collection failed');
+    this.close(CloseCode.INTERNAL_ERROR, 'Internal error');
+  }
+
+  /** Called by the socket's listeners. */
+  receive(message: Buffer): void {
+    if (this.handshake) {
+      if (!this.hasFailed) {
+        this.answerChallenge(this.handshake, message);
+      }
+    } else if (this.collection) {
+      this.acknowledge(message);
+    }
+  }
+
+  /** Called by the socket's listeners. */
+  receivePong(payload: Buffer): void {
+    this.lastPong = performance.now();
+    this.writer?.pong(Number(payload.toString('latin1')));
+  }
+
+  /** Called by the socket's listeners. */
+  closed(code: number): void {
+    this.parts.heartbeat.delete(this);
+    this.handshake?.onEnd();
+    this.handshake = undefined;
+    this.collection?.close();
+    this.writer?.abandon();
+    if (this.collection) {
+      this.parts.log.info({ collection: this.id, code }, 'Collection ended');
+    }
+  }
+
+  private answerChallenge({ nonce, options, onEnd }: OpenHandshake, response: Buffer): void {
+    const { collections, times, log } = this.parts;
+    let peers: string[];
+    try {
+      peers = collections.authenticate(nonce, response);
+    } catch (error) {
+      if (error instanceof AwalaError) {
+        this.refuse(error);
+      } else {
+        this.fail(error as Error);
+      }
+      return;
+    }
+    this.handshake = undefined;
+    onEnd();
+    if (this.isEnding) {
+      this.end();
+      return;
+    }
+    log.info({ collection: this.id, peers, ...options }, 'Collection started');
+    this.deadline = performance.now() + times.maxAge * (1 - this.spread / 10);
+    this.collection = collections.open(peers, options, this);
+  }
+
+  /** Keeps a client that answered wrongly waiting, then closes. */
+  private refuse({ code, message }: AwalaError): void {
+    this.parts.log.info({ collection: this.id, code, reason: message }, 'Handshake refused');
+    this.hasFailed = true;
+    this.deadline = performance.now() + this.parts.times.failureDelay;
+    this.handshake?.onFailure();
+  }
+
+  private acknowledge(message: Buffer): void {
+    const isId = message.length > 0 && message.length <= MAX_DELIVERY_ID_LENGTH;
+    const ids = isId ? this.collection?.acknowledge(message.toString('latin1')) : undefined;
+    if (ids) {
+      this.parts.log.info({ collection: this.id, ...ids }, 'Parcel collected');
+    } else {
+      this.close(CloseCode.CANNOT_ACCEPT, 'Unknown acknowledgement');
+    }
+  }
+
+  private endInTime(now: number): void {
+    if (this.hasFailed) {
+      this.close(CloseCode.CANNOT_ACCEPT, 'Invalid handshake response');
+    } else if (this.handshake) {
+      this.parts.log.info({ collection: this.id }, 'Handshake timed out');
+      this.close(CloseCode.CANNOT_ACCEPT, 'Handshake timed out');
+    } else if (this.collection?.inFlight === 0 || now >= this.deadline + LAST_DELIVERIES_TIME) {
+      this.end();
+    }
+  }
+
+  private ping(): number {
+    this.pings++;
+    this.socket.ping(String(this.pings));
+    return this.pings;
+  }
+
+  /** Starts the closing handshake; acknowledgements that are on their way still count. */
+  private close(code: CloseCode, reason: string): void {
+    this.collection?.close();
+    this.socket.close(code, reason);
+    this.writer?.abandon();
+  }
+}
+
+function onMessage(this: WebSocket, data: RawData): void {
+  (this as CollectionSocket).connection?.receive(data as Buffer);
+}
+
+function onPong(this: WebSocket, data: Buffer): void {
+  (this as CollectionSocket).connection?.receivePong(data);
+}
+
+function onClose(this: WebSocket, code: number): void {
+  (this as CollectionSocket).connection?.closed(code);
+}
+
+/** Of broken frames and lost connections, which end the socket by themselves. */
+function onError(this: WebSocket): void {}
