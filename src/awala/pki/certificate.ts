@@ -64,7 +64,8 @@ export class Certificate {
   readonly pathLength?: number;
   /** On a delivery authorization (PDA): how many parcels it allows. */
   readonly pdaRateLimit?: PdaRateLimit;
-  private readonly issuerSignature: IssuerSignature;
+  /** What the issuer signed, and how. */
+  readonly issuerSignature: IssuerSignature;
   /** The node id whose key the signature was checked with, and the result: neither can change any more. */
   private checked: { readonly issuerId: string; readonly valid: boolean } | undefined;
 
