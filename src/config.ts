@@ -3,7 +3,8 @@
  *
  * Each setting is a row of `SETTINGS`; `docs/operate.md` explains them, and a test holds the two together.
  */
-import { accessSync, constants } from 'node:fs';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   addressRange,
@@ -24,12 +25,12 @@ import {
 } from './config-values.ts';
 
 /** Doors that this version has. */
-const SERVICES = ['poweb', 'collection', 'pohttp', 'ops'] as const;
+const SERVICE_NAMES = ['poweb', 'collection', 'pohttp', 'ops'] as const;
 
 /** What the contract names and later versions have. */
-const PLANNED_SERVICES = ['cogrpc', 'worker'];
+const PLANNED_SERVICE_NAMES = ['cogrpc', 'worker'];
 
-export type Service = (typeof SERVICES)[number];
+export type ServiceName = (typeof SERVICE_NAMES)[number];
 
 interface Setting<Value> {
   readonly variable: string;
@@ -50,7 +51,7 @@ const backend = (others: readonly string[]) => oneBuilt(['local'], others);
 
 const SETTINGS = {
   internetAddress: setting('INTERNET_ADDRESS', 'gateway.test', domainName),
-  services: setting('SERVICES', SERVICES.join(','), listOf(oneBuilt(SERVICES, PLANNED_SERVICES))),
+  services: setting('SERVICES', SERVICE_NAMES.join(','), listOf(oneBuilt(SERVICE_NAMES, PLANNED_SERVICE_NAMES))),
 
   bindHost: setting('BIND_HOST', '127.0.0.1', bindHost),
   powebPort: setting('POWEB_PORT', '8080', port),
@@ -75,9 +76,10 @@ const SETTINGS = {
   logLevel: setting('LOG_LEVEL', 'info', oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])),
 
   bodiesInFlight: setting('BODIES_IN_FLIGHT', '256MiB', octets(16 * 1024 ** 2)),
-  connectionsPerPort: setting('CONNECTIONS_PER_PORT', '20000', integer(1, 1_000_000)),
+  connectionsPerPort: setting('CONNECTIONS_PER_PORT', '25000', integer(1, 1_000_000)),
+  minUploadRate: setting('MIN_UPLOAD_RATE', '1KiB', octets(1)),
   collectionMaxAge: setting('COLLECTION_MAX_AGE', '6h', duration('10s', '7d')),
-  registrationsPerAddress: setting('REGISTRATIONS_PER_ADDRESS', '60', integer(1, 1_000_000)),
+  registrationsPerAddress: setting('REGISTRATIONS_PER_ADDRESS', '3000', integer(1, 1_000_000)),
   gracePeriod: setting('GRACE_PERIOD', '25s', duration('0s', '1h')),
   housekeepingPeriod: setting('HOUSEKEEPING_PERIOD', '1m', duration('1s', '1h')),
 };
@@ -158,13 +160,10 @@ function faultsBetween(config: Partial<Config>): string[] {
   if ((tlsCertificateFile === undefined) !== (tlsKeyFile === undefined)) {
     faults.push('TLS_CERT_FILE and TLS_KEY_FILE must be set both or neither');
   }
-  for (const [variable, file] of [
-    ['TLS_CERT_FILE', tlsCertificateFile],
-    ['TLS_KEY_FILE', tlsKeyFile],
-  ]) {
-    if (file !== undefined && !isReadable(file)) {
-      faults.push(`${variable} names a file that cannot be read: ${file}`);
-    }
+  const certificate = readTlsFile('TLS_CERT_FILE', tlsCertificateFile, faults);
+  const key = readTlsFile('TLS_KEY_FILE', tlsKeyFile, faults);
+  if (certificate && key && !belongTogether(certificate, key)) {
+    faults.push('TLS_CERT_FILE and TLS_KEY_FILE must hold a certificate and its key, in PEM');
   }
   if (services?.length === 0) {
     faults.push('SERVICES must name at least one service');
@@ -203,10 +202,18 @@ export function controlSocketPath(dataDirectory: string): string {
   return relative.length < absolute.length ? relative : absolute;
 }
 
-function isReadable(file: string): boolean {
+function readTlsFile(variable: string, file: string | undefined, faults: string[]): Buffer | undefined {
   try {
-    accessSync(file, constants.R_OK);
-    return true;
+    return file === undefined ? undefined : readFileSync(file);
+  } catch (error) {
+    faults.push(`${variable} cannot be read: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+function belongTogether(certificate: Buffer, key: Buffer): boolean {
+  try {
+    return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key));
   } catch {
     return false;
   }

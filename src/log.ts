@@ -3,6 +3,8 @@
  */
 import { type DestinationStream, type Logger, pino } from 'pino';
 
+export type { Logger };
+
 export interface Log {
   readonly logger: Logger;
   /** Writes out what is still in memory; call before the process ends. */

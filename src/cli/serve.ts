@@ -1,0 +1,78 @@
+/**
+ * `relay-gateway serve`: runs the gateway until it is told to stop.
+ *
+ * The first SIGTERM or SIGINT stops it in order (flow 7 of docs/flow.md), within the grace period; a second one ends it
+ * at once.
+ */
+import { once } from 'node:events';
+import { type Gateway, startGateway } from '../compose.ts';
+import { type Config, type Environment, readConfig } from '../config.ts';
+import { type Log, openLog } from '../log.ts';
+import { watchEventLoop } from '../workers/event-loop-watch.ts';
+import { table } from './table.ts';
+
+const CLEAN = 0;
+const FAULT = 1;
+
+/**
+ * Resolves when the gateway has ended.
+ *
+ * @returns the process's exit code
+ * @throws ConfigError; Error in one line, when the gateway cannot start
+ */
+export async function serve(environment: Environment, version: string): Promise<number> {
+  const config = readConfig(environment);
+  const log = openLog(config.logLevel);
+  endOnFaults(log);
+  const toldToStop = stopSignal(log);
+  try {
+    const gateway = await startGateway(config, log.logger);
+    using _watch = watchEventLoop((milliseconds) => log.logger.warn({ milliseconds }, 'Event loop stalled'));
+    announce(gateway, config, version, log);
+
+    const signal = await toldToStop;
+    log.logger.info({ signal, gracePeriod: config.gracePeriod }, 'Stopping');
+    await gateway.stop(AbortSignal.timeout(config.gracePeriod));
+    log.logger.info('Stopped');
+    return CLEAN;
+  } finally {
+    log.flush();
+  }
+}
+
+/** Tells programs by a line of the log, and people on standard error, that all services listen. */
+function announce(gateway: Gateway, config: Config, version: string, log: Log): void {
+  const { id: nodeId, internetAddress } = gateway.identity;
+  const listening = Object.fromEntries(gateway.services.map(({ name, url }) => [name, url]));
+  const milliseconds = Math.round(performance.now());
+  log.logger.info({ nodeId, internetAddress, listening, version, milliseconds }, 'Ready');
+  const rows = [
+    ['Node id', nodeId],
+    ['Internet address', internetAddress],
+    ...gateway.services.map(({ name, url }) => [name, url]),
+    ['Data', config.dataDirectory],
+  ];
+  console.error(`relay-gateway ${version} is ready after ${milliseconds} ms\n${table(rows, '  ')}`);
+}
+
+/** Resolves with the first signal to stop; the second ends the process. */
+async function stopSignal(log: Log): Promise<string> {
+  const first = await Promise.race(['SIGTERM', 'SIGINT'].map((signal) => once(process, signal).then(() => signal)));
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    process.once(signal, () => {
+      log.logger.warn({ signal }, 'Ending at once');
+      log.flush();
+      process.exit(FAULT);
+    });
+  }
+  return first;
+}
+
+/** What nobody caught leaves the process in an unknown state: better to end, and to start again from the stores. */
+function endOnFaults(log: Log): void {
+  process.on('uncaughtException', (err) => {
+    log.logger.fatal({ err }, 'Uncaught error');
+    log.flush();
+    process.exit(FAULT);
+  });
+}

@@ -1,0 +1,163 @@
+/** The configuration: read once, checked whole. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { suite, test } from 'node:test';
+import { ConfigError, type Environment, effectiveValues, readConfig } from '../../src/config.ts';
+
+function faults(environment: Environment): readonly string[] {
+  try {
+    readConfig(environment);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.faults;
+  }
+  return [];
+}
+
+suite('Configuration', () => {
+  test('of an empty environment is the contract', () => {
+    const config = readConfig({});
+    assert.equal(config.internetAddress, 'gateway.test');
+    assert.deepEqual(config.services, ['poweb', 'collection', 'pohttp', 'ops']);
+    assert.equal(config.bindHost, '127.0.0.1');
+    assert.equal(config.opsBindHost, '127.0.0.1');
+    assert.deepEqual(
+      [config.powebPort, config.pohttpPort, config.cogrpcPort, config.opsPort],
+      [8080, 8081, 8082, 8090],
+    );
+    assert.equal(config.dataDirectory, 'data');
+    assert.equal(config.logLevel, 'info');
+    assert.equal(config.tlsCertificateFile, undefined);
+    assert.deepEqual(config.trustedProxies, []);
+    assert.equal(config.allowPrivateDestinations, false);
+    assert.equal(config.bodiesInFlight, 256 * 1024 * 1024);
+  });
+
+  test('takes what the environment sets, and an empty variable for none', () => {
+    const config = readConfig({
+      INTERNET_ADDRESS: 'Relay.Example.com',
+      SERVICES: 'poweb, ops,poweb',
+      POWEB_PORT: '0',
+      OPS_PORT: '',
+      TRUSTED_PROXIES: '10.0.0.0/8, fd00::/8,192.0.2.1',
+      COLLECTION_MAX_AGE: '90m',
+      BODIES_IN_FLIGHT: '1GiB',
+    });
+    assert.equal(config.internetAddress, 'relay.example.com');
+    assert.deepEqual(config.services, ['poweb', 'ops']);
+    assert.equal(config.powebPort, 0);
+    assert.equal(config.opsPort, 8090);
+    assert.deepEqual(config.trustedProxies, ['10.0.0.0/8', 'fd00::/8', '192.0.2.1']);
+    assert.equal(config.collectionMaxAge, 90 * 60 * 1000);
+    assert.equal(config.bodiesInFlight, 1024 ** 3);
+  });
+
+  test('tells every fault in one report', () => {
+    const report = faults({
+      INTERNET_ADDRESS: 'localhost',
+      SERVICES: 'poweb,mail',
+      POWEB_PORT: '65536',
+      TRUSTED_PROXIES: '10.0.0.0/33',
+      LOG_LEVEL: 'loud',
+      TLS_CERT_FILE: '/nowhere/certificate.pem',
+    });
+    assert.equal(report.length, 7);
+    for (const [index, variable] of [
+      'INTERNET_ADDRESS',
+      'SERVICES',
+      'POWEB_PORT',
+      'TRUSTED_PROXIES',
+      'LOG_LEVEL',
+      'TLS_CERT_FILE and TLS_KEY_FILE',
+      'TLS_CERT_FILE cannot be read',
+    ].entries()) {
+      assert.ok(report[index]?.startsWith(variable), `${report[index]} tells of ${variable}`);
+    }
+  });
+
+  const refused: [variable: string, value: string, fault: RegExp][] = [
+    ['INTERNET_ADDRESS', 'localhost', /clients refuse localhost/],
+    ['INTERNET_ADDRESS', 'relay.localhost', /clients refuse localhost/],
+    ['INTERNET_ADDRESS', '192.0.2.1', /IP address/],
+    ['INTERNET_ADDRESS', '2001:db8::1', /IP address|without a port/],
+    ['INTERNET_ADDRESS', 'example.com:443', /without a port/],
+    ['INTERNET_ADDRESS', 'https://example.com', /domain name/],
+    ['INTERNET_ADDRESS', 'example', /domain name/],
+    ['INTERNET_ADDRESS', 'example.com.', /domain name/],
+    ['INTERNET_ADDRESS', 'a_b.example.com', /domain name/],
+    ['INTERNET_ADDRESS', `${'a'.repeat(64)}.com`, /domain name/],
+    ['SERVICES', ',', /at least one/],
+    ['SERVICES', 'cogrpc', /does not have yet/],
+    ['POHTTP_PORT', '-1', /whole number/],
+    ['POHTTP_PORT', '80.5', /whole number/],
+    ['POHTTP_PORT', 'http', /whole number/],
+    ['POHTTP_PORT', '8080', /POWEB_PORT must differ/],
+    ['OBJECT_STORE', 'gcs', /does not have yet: use local/],
+    ['OBJECT_STORE', 's3', /must be one of local/],
+    ['RECORDS', 'firestore', /does not have yet: use local/],
+    ['KEYS', 'gcp-kms', /does not have yet: use local/],
+    ['SIGNALS', 'redis', /does not have yet: use local/],
+    ['RESOLVER_URL', 'cloudflare', /URL/],
+    ['ALLOW_PRIVATE_DESTINATIONS', 'yes', /true or false/],
+    ['TRUSTED_PROXIES', '10.0.0.0/8,proxy', /ranges/],
+    ['BODIES_IN_FLIGHT', '12', /at least/],
+    ['BODIES_IN_FLIGHT', 'much', /size/],
+    ['COLLECTION_MAX_AGE', '1s', /from 10s/],
+    ['GRACE_PERIOD', '25', /such as 25s/],
+    ['DATA_DIR', `/tmp/${'d'.repeat(100)}`, /too long a path/],
+  ];
+  for (const [variable, value, fault] of refused) {
+    test(`refuses ${variable}=${value}`, () => {
+      const report = faults({ [variable]: value });
+      assert.equal(report.length, 1);
+      assert.match(report[0] as string, fault);
+      assert.ok(report[0]?.includes(variable));
+    });
+  }
+
+  test('takes a TLS certificate with its key, and neither without the other', (context) => {
+    const directory = mkdtempSync(path.join(tmpdir(), 'config-'));
+    context.after(() => rmSync(directory, { recursive: true }));
+    const [certificate, key, otherKey] = ['certificate', 'key', 'other-key'].map((name) => path.join(directory, name));
+    for (const [keyFile, certificateFile] of [
+      [key, certificate],
+      [otherKey, `${certificate}-of-other-key`],
+    ]) {
+      const request = [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-subj',
+        '/CN=x',
+      ];
+      execFileSync('openssl', [...request, '-keyout', `${keyFile}`, '-out', `${certificateFile}`], { stdio: 'ignore' });
+    }
+    assert.deepEqual(faults({ TLS_CERT_FILE: certificate, TLS_KEY_FILE: key }), []);
+    assert.match(faults({ TLS_CERT_FILE: certificate })[0] as string, /both or neither/);
+    assert.match(
+      faults({ TLS_CERT_FILE: certificate, TLS_KEY_FILE: otherKey })[0] as string,
+      /a certificate and its key/,
+    );
+    assert.match(faults({ TLS_CERT_FILE: certificate, TLS_KEY_FILE: certificate })[0] as string, /and its key, in PEM/);
+  });
+
+  test('tells where each value came from', () => {
+    const values = effectiveValues({ LOG_LEVEL: 'debug', UNKNOWN: 'x' });
+    assert.deepEqual(
+      values.find(({ variable }) => variable === 'LOG_LEVEL'),
+      { variable: 'LOG_LEVEL', value: 'debug', origin: 'environment' },
+    );
+    assert.deepEqual(
+      values.find(({ variable }) => variable === 'DATA_DIR'),
+      { variable: 'DATA_DIR', value: './data', origin: 'default' },
+    );
+    assert.ok(!values.some(({ variable }) => variable === 'UNKNOWN'));
+  });
+});
