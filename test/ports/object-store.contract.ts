@@ -1,0 +1,188 @@
+/** What every object store promises. */
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, test } from 'node:test';
+import type { ObjectEntry, ObjectStore } from '../../src/gateway/ports.ts';
+import type { ManualClock } from '../support/manual-clock.ts';
+
+export interface ObjectStoreUnderTest extends AsyncDisposable {
+  readonly objects: ObjectStore;
+  readonly clock: ManualClock;
+}
+
+const HOUR = 3_600_000;
+
+export function objectStoreContract(name: string, open: () => Promise<ObjectStoreUnderTest>): void {
+  describe(`${name} as an object store`, () => {
+    test('gives back what was put, with its metadata', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const entry = await store.objects.put('mailboxes/a/1', Buffer.from('parcel'), {
+        expiry,
+        metadata: { trace: 't1', parcel: 'id "with" ünïcode' },
+      });
+      const stored = await store.objects.get('mailboxes/a/1');
+      assert.deepEqual(stored, { ...entry, body: Buffer.from('parcel') });
+      assert.equal(entry.key, 'mailboxes/a/1');
+      assert.equal(entry.size, 6);
+      assert.equal(entry.expiry, expiry);
+      assert.deepEqual(entry.metadata, { trace: 't1', parcel: 'id "with" ünïcode' });
+    });
+
+    test('has nothing under a key that was never put', async () => {
+      await using store = await open();
+      assert.equal(await store.objects.get('mailboxes/a/1'), undefined);
+      assert.deepEqual(await all(store.objects, 'mailboxes/'), []);
+    });
+
+    test('keeps empty bodies and bodies of 9 MiB byte for byte', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const large = randomBytes(9 * 1024 * 1024);
+      await store.objects.put('empty', Buffer.alloc(0), { expiry });
+      await store.objects.put('large', large, { expiry });
+      assert.equal((await store.objects.get('empty'))?.body.length, 0);
+      assert.ok((await store.objects.get('large'))?.body.equals(large));
+    });
+
+    test('does not see what the caller does to its buffer after the put', async () => {
+      await using store = await open();
+      const body = Buffer.from('before');
+      const put = store.objects.put('a', body, { expiry: store.clock.now() + HOUR });
+      body.write('after!');
+      await put;
+      assert.equal((await store.objects.get('a'))?.body.toString(), 'before');
+    });
+
+    test('gives a body of its own to each reader', async () => {
+      await using store = await open();
+      await store.objects.put('a', Buffer.from('body'), { expiry: store.clock.now() + HOUR });
+      const first = await store.objects.get('a');
+      first?.body.fill(0);
+      assert.equal((await store.objects.get('a'))?.body.toString(), 'body');
+    });
+
+    test('replaces what is under a key by a new version with a later arrival', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const first = await store.objects.put('a', Buffer.from('first'), { expiry });
+      const second = await store.objects.put('a', Buffer.from('second'), { expiry: expiry + 1 });
+      assert.notEqual(first.version, second.version);
+      assert.ok(second.arrival > first.arrival);
+      assert.equal((await store.objects.get('a'))?.body.toString(), 'second');
+      assert.deepEqual(await all(store.objects, ''), [second]);
+    });
+
+    test('lets arrivals grow strictly, also within a millisecond and when the clock is set back', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const arrivals: number[] = [];
+      for (let number = 0; number < 20; number++) {
+        if (number === 10) {
+          store.clock.advance(-1000);
+        }
+        arrivals.push((await store.objects.put(`a/${number}`, Buffer.from('x'), { expiry })).arrival);
+      }
+      for (const [index, arrival] of arrivals.entries()) {
+        assert.ok(index === 0 || arrival > (arrivals[index - 1] as number));
+      }
+    });
+
+    test('of puts at once on one key, keeps the one with the latest arrival', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const entries = await Promise.all(
+        Array.from({ length: 10 }, (_, number) => store.objects.put('a', Buffer.from(`${number}`), { expiry })),
+      );
+      const latest = entries.reduce((best, entry) => (entry.arrival > best.arrival ? entry : best));
+      const stored = await store.objects.get('a');
+      assert.equal(stored?.version, latest.version);
+      assert.equal(stored?.body.toString(), `${entries.indexOf(latest)}`);
+    });
+
+    test('lists by prefix and nothing beside it', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const keys = ['m/a/1', 'm/a/2', 'm/a~', 'm/ab/1', 'm/b/1', 'm/a', 'n'];
+      await Promise.all(keys.map((key) => store.objects.put(key, Buffer.from(key), { expiry })));
+      assert.deepEqual(await listedKeys(store.objects, 'm/a/'), ['m/a/1', 'm/a/2']);
+      assert.deepEqual(await listedKeys(store.objects, 'm/'), keys.filter((key) => key.startsWith('m/')).sort());
+      assert.deepEqual(await listedKeys(store.objects, ''), [...keys].sort());
+    });
+
+    test('lists more than a page, each object once', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const keys = Array.from({ length: 1000 }, (_, number) => `m/${number}`);
+      await Promise.all(keys.map((key) => store.objects.put(key, Buffer.from(key), { expiry })));
+      assert.deepEqual(await listedKeys(store.objects, 'm/'), keys.sort());
+    });
+
+    test('lists on while the listed objects are deleted', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const keys = Array.from({ length: 600 }, (_, number) => `m/${number}`);
+      await Promise.all(keys.map((key) => store.objects.put(key, Buffer.from(key), { expiry })));
+      const seen: string[] = [];
+      for await (const { key, version } of store.objects.list('m/')) {
+        seen.push(key);
+        await store.objects.delete(key, version);
+      }
+      assert.deepEqual(seen.sort(), keys.sort());
+      assert.deepEqual(await listedKeys(store.objects, 'm/'), []);
+    });
+
+    test('deletes, and again without complaint', async () => {
+      await using store = await open();
+      const { version } = await store.objects.put('a', Buffer.from('x'), { expiry: store.clock.now() + HOUR });
+      await store.objects.delete('a');
+      await store.objects.delete('a');
+      await store.objects.delete('a', version);
+      assert.equal(await store.objects.get('a'), undefined);
+      assert.deepEqual(await all(store.objects, ''), []);
+    });
+
+    test('with a version, deletes that version only', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const old = await store.objects.put('a', Buffer.from('old'), { expiry });
+      const other = await store.objects.put('b', Buffer.from('other'), { expiry });
+      const newer = await store.objects.put('a', Buffer.from('new'), { expiry });
+      await store.objects.delete('a', old.version);
+      await store.objects.delete('a', other.version);
+      await store.objects.delete('a', 'no such version');
+      assert.equal((await store.objects.get('a'))?.body.toString(), 'new');
+      await store.objects.delete('a', newer.version);
+      assert.equal(await store.objects.get('a'), undefined);
+      assert.equal((await store.objects.get('b'))?.body.toString(), 'other');
+    });
+
+    test('never gives an object back after its expiry', async () => {
+      await using store = await open();
+      const now = store.clock.now();
+      await store.objects.put('m/soon', Buffer.from('x'), { expiry: now + 1000 });
+      await store.objects.put('m/later', Buffer.from('y'), { expiry: now + 2000 });
+      store.clock.advance(1000);
+      assert.deepEqual(await listedKeys(store.objects, 'm/'), ['m/later', 'm/soon']);
+      store.clock.advance(1);
+      assert.equal(await store.objects.get('m/soon'), undefined);
+      assert.deepEqual(await listedKeys(store.objects, 'm/'), ['m/later']);
+    });
+
+    test('takes keys of 512 characters', async () => {
+      await using store = await open();
+      const key = `m/${'k'.repeat(510)}`;
+      await store.objects.put(key, Buffer.from('x'), { expiry: store.clock.now() + HOUR });
+      assert.deepEqual(await listedKeys(store.objects, key), [key]);
+    });
+  });
+}
+
+async function all(objects: ObjectStore, prefix: string): Promise<ObjectEntry[]> {
+  return Array.fromAsync(objects.list(prefix));
+}
+
+async function listedKeys(objects: ObjectStore, prefix: string): Promise<string[]> {
+  return (await all(objects, prefix)).map((entry) => entry.key).sort();
+}

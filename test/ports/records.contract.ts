@@ -1,0 +1,153 @@
+/** What every keeper of records promises. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Records } from '../../src/gateway/ports.ts';
+import type { ManualClock } from '../support/manual-clock.ts';
+
+export interface RecordsUnderTest extends AsyncDisposable {
+  readonly records: Records;
+  readonly clock: ManualClock;
+}
+
+export function recordsContract(name: string, open: () => Promise<RecordsUnderTest>): void {
+  describe(`${name} as a keeper of records`, () => {
+    test('gives back fields of each type', async () => {
+      await using store = await open();
+      const fields = { text: 'é"\0', number: 1.5, big: 2 ** 53 - 1, yes: true, no: false, nothing: null };
+      await store.records.put('configuration', 'a', { ...fields, octets: Buffer.from([0, 1, 255]) });
+      const record = await store.records.get('configuration', 'a');
+      const { octets, ...others } = record?.fields ?? {};
+      assert.deepEqual(others, fields);
+      assert.ok(octets instanceof Uint8Array);
+      assert.deepEqual([...octets], [0, 1, 255]);
+    });
+
+    test('keeps records of 60 KiB and records without fields', async () => {
+      await using store = await open();
+      await store.records.put('configuration', 'large', { text: 'x'.repeat(60 * 1024) });
+      await store.records.put('configuration', 'empty', {});
+      assert.equal(`${(await store.records.get('configuration', 'large'))?.fields['text']}`.length, 60 * 1024);
+      assert.deepEqual((await store.records.get('configuration', 'empty'))?.fields, {});
+    });
+
+    test('keeps kinds apart', async () => {
+      await using store = await open();
+      await store.records.put('configuration', 'a', { kind: 1 });
+      await store.records.put('session-keys', 'a', { kind: 2 });
+      assert.equal(await store.records.get('private-gateways', 'a'), undefined);
+      await store.records.delete('session-keys', 'a');
+      assert.deepEqual((await store.records.get('configuration', 'a'))?.fields, { kind: 1 });
+    });
+
+    test('creates only where there is nothing', async () => {
+      await using store = await open();
+      assert.equal(await store.records.create('single-use-tokens', 'a', { n: 1 }), true);
+      assert.equal(await store.records.create('single-use-tokens', 'a', { n: 2 }), false);
+      assert.deepEqual((await store.records.get('single-use-tokens', 'a'))?.fields, { n: 1 });
+    });
+
+    test('lets one of many creators at once win, and keeps what the winner wrote', async () => {
+      await using store = await open();
+      const results = await Promise.all(
+        Array.from({ length: 20 }, (_, n) => store.records.create('single-use-tokens', 'a', { n })),
+      );
+      assert.equal(results.filter(Boolean).length, 1);
+      assert.deepEqual((await store.records.get('single-use-tokens', 'a'))?.fields, { n: results.indexOf(true) });
+    });
+
+    test('creates again what expired', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + 1000;
+      assert.equal(await store.records.create('single-use-tokens', 'a', { n: 1 }, expiry), true);
+      store.clock.advance(1000);
+      assert.equal(await store.records.create('single-use-tokens', 'a', { n: 2 }, expiry), false);
+      store.clock.advance(1);
+      assert.equal(await store.records.get('single-use-tokens', 'a'), undefined);
+      assert.equal(await store.records.create('single-use-tokens', 'a', { n: 3 }), true);
+      assert.deepEqual((await store.records.get('single-use-tokens', 'a'))?.fields, { n: 3 });
+    });
+
+    test('replaces only the version that the writer has seen', async () => {
+      await using store = await open();
+      await store.records.put('configuration', 'a', { n: 1 });
+      const seen = (await store.records.get('configuration', 'a'))?.version as string;
+      assert.equal(await store.records.replace('configuration', 'a', seen, { n: 2 }), true);
+      assert.equal(await store.records.replace('configuration', 'a', seen, { n: 3 }), false);
+      assert.equal(await store.records.replace('configuration', 'b', seen, { n: 4 }), false);
+      assert.equal(await store.records.replace('configuration', 'a', 'no version', { n: 5 }), false);
+      const now = await store.records.get('configuration', 'a');
+      assert.deepEqual(now?.fields, { n: 2 });
+      assert.notEqual(now?.version, seen);
+    });
+
+    test('lets one of many replacers at once win', async () => {
+      await using store = await open();
+      await store.records.put('configuration', 'a', { n: -1 });
+      const { version } = (await store.records.get('configuration', 'a')) as { version: string };
+      const results = await Promise.all(
+        Array.from({ length: 20 }, (_, n) => store.records.replace('configuration', 'a', version, { n })),
+      );
+      assert.equal(results.filter(Boolean).length, 1);
+      assert.deepEqual((await store.records.get('configuration', 'a'))?.fields, { n: results.indexOf(true) });
+    });
+
+    test('does not take a version for current after the record was deleted and made anew', async () => {
+      await using store = await open();
+      await store.records.put('configuration', 'a', { n: 1 });
+      const { version } = (await store.records.get('configuration', 'a')) as { version: string };
+      await store.records.delete('configuration', 'a');
+      await store.records.put('configuration', 'a', { n: 1 });
+      assert.equal(await store.records.replace('configuration', 'a', version, { n: 2 }), false);
+      assert.equal(await store.records.delete('configuration', 'a', version), false);
+    });
+
+    test('does not replace or find what expired, nor delete it by version', async () => {
+      await using store = await open();
+      await store.records.put('configuration', 'a', { n: 1 }, store.clock.now() + 1000);
+      const { version } = (await store.records.get('configuration', 'a')) as { version: string };
+      store.clock.advance(1001);
+      assert.equal(await store.records.replace('configuration', 'a', version, { n: 2 }), false);
+      assert.equal(await store.records.delete('configuration', 'a', version), false);
+      assert.equal(await store.records.get('configuration', 'a'), undefined);
+      assert.deepEqual(await Array.fromAsync(store.records.list('configuration')), []);
+    });
+
+    test('takes the expiry of the last write, or none', async () => {
+      await using store = await open();
+      await store.records.put('configuration', 'a', { n: 1 }, store.clock.now() + 1000);
+      await store.records.put('configuration', 'a', { n: 2 });
+      store.clock.advance(2000);
+      assert.deepEqual((await store.records.get('configuration', 'a'))?.fields, { n: 2 });
+    });
+
+    test('deletes with and without a version', async () => {
+      await using store = await open();
+      assert.equal(await store.records.delete('configuration', 'a'), true);
+      await store.records.put('configuration', 'a', { n: 1 });
+      const { version } = (await store.records.get('configuration', 'a')) as { version: string };
+      await store.records.put('configuration', 'a', { n: 2 });
+      assert.equal(await store.records.delete('configuration', 'a', version), false);
+      const current = (await store.records.get('configuration', 'a')) as { version: string };
+      assert.equal(await store.records.delete('configuration', 'a', current.version), true);
+      assert.equal(await store.records.get('configuration', 'a'), undefined);
+    });
+
+    test('lists a kind in key order, by prefix, over pages', async () => {
+      await using store = await open();
+      const keys = Array.from({ length: 300 }, (_, n) => `p/${n}`);
+      await Promise.all([
+        ...keys.map((key) => store.records.put('private-gateways', key, { key })),
+        store.records.put('private-gateways', 'q', {}),
+        store.records.put('configuration', 'p/x', {}),
+      ]);
+      const listed = await Array.fromAsync(store.records.list('private-gateways', 'p/'));
+      assert.deepEqual(
+        listed.map((record) => record.key),
+        [...keys].sort(),
+      );
+      assert.ok(listed.every((record) => record.fields['key'] === record.key));
+      assert.equal((await Array.fromAsync(store.records.list('private-gateways'))).length, 301);
+    });
+  });
+}
