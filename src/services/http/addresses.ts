@@ -2,10 +2,14 @@
  * Internet Protocol addresses: whose forwarded headers count, and which addresses are one neighbourhood for limits.
  */
 import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 const IPV4_BLOCK_OCTETS = 3;
 const IPV6_BLOCK_OCTETS = 7;
+
+/** The bits before the IPv4 address inside an IPv6 one. */
+const MAPPED_PREFIX_BITS = 96;
 
 /**
  * Reads the CIDRs of trusted proxies; a bare address stands for itself alone.
@@ -54,22 +58,21 @@ export function addressBlock(text: string): string {
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
+/** Strict: the library alone also takes `10` or `10.1` for addresses. */
 function readAddress(text: string | undefined): Address | undefined {
   // Never undefined by type, but a socket that is gone has no address.
-  return text !== undefined && ipaddr.isValid(text) ? ipaddr.process(text) : undefined;
+  return text !== undefined && isIP(text) !== 0 ? ipaddr.process(text) : undefined;
 }
 
 function readCidr(text: string): [Address, number] {
-  if (ipaddr.isValidCIDR(text)) {
-    const [network, bits] = ipaddr.parseCIDR(text);
-    if (network instanceof ipaddr.IPv6 && network.isIPv4MappedAddress() && bits >= 96) {
-      return [network.toIPv4Address(), bits - 96];
-    }
-    return [network, bits];
-  }
   const address = readAddress(text);
-  if (!address || !text.match(/[.:].*[.:]/)) {
+  if (address) {
+    return [address, address.kind() === 'ipv4' ? 32 : 128];
+  }
+  if (isIP(text.split('/', 1).join()) === 0 || !ipaddr.isValidCIDR(text)) {
     throw new Error(`${text} is neither a CIDR nor an address`);
   }
-  return [address, address.kind() === 'ipv4' ? 32 : 128];
+  const [network, bits] = ipaddr.parseCIDR(text);
+  const isMapped = network instanceof ipaddr.IPv6 && network.isIPv4MappedAddress() && bits >= MAPPED_PREFIX_BITS;
+  return isMapped ? [network.toIPv4Address(), bits - MAPPED_PREFIX_BITS] : [network, bits];
 }

@@ -15,6 +15,7 @@ import type { TraceIds } from '../../gateway/errors.ts';
 import type { Service } from '../service.ts';
 import { clientAddress, readTrustedProxies } from './addresses.ts';
 import { checkAnswer } from './check-answer.ts';
+import { RETRY_AFTER } from './http-error.ts';
 import { answerMethods } from './methods.ts';
 import { answerRefusals } from './refusals.ts';
 import { BodyBudget, RequestBodies } from './request-bodies.ts';
@@ -257,18 +258,19 @@ export class HttpServer implements Service {
 
   /** Answers what never became a request: broken or oversized headers, or a request that took too long. */
   private answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
     // Slowness is no refusal for good: some clients would drop the message on any 4xx.
     const status =
       error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? '503 Service Unavailable\r\nRetry-After: 10'
+        ? `503 Service Unavailable\r\nRetry-After: ${RETRY_AFTER}`
         : error.code === 'HPE_HEADER_OVERFLOW'
           ? '431 Request Header Fields Too Large'
           : '400 Bad Request';
     this.log.debug({ code: error.code }, 'Broken request');
-    if (socket.writable && error.code !== 'ECONNRESET') {
-      socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-    }
-    socket.destroy();
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy());
   }
 }
 
