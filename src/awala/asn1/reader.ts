@@ -194,6 +194,29 @@ export class BerElement {
     return this.source.view(this.contentStart, this.contentEnd);
   }
 
+  /** Whether the whole element consists of just these octets. */
+  equals(octets: Uint8Array): boolean {
+    const length = this.end - this.start;
+    // A loop: for the short elements that are compared, it takes less time than a view of them.
+    const { bytes } = this.source;
+    for (let at = 0; at < length; at++) {
+      if (bytes[this.start + at] !== octets[at]) {
+        return false;
+      }
+    }
+    return length === octets.length;
+  }
+
+  /** Whether the header is DER: a definite length, in the shortest form. */
+  get hasDerHeader(): boolean {
+    const first = this.source.bytes[this.start + 1] as number;
+    if (first < 0x80) {
+      return true;
+    }
+    const octets = first & 0x7f;
+    return first !== 0x80 && this.contentLength >= (octets === 1 ? 0x80 : 256 ** (octets - 1));
+  }
+
   /** The number of contents octets. */
   get contentLength(): number {
     return this.contentEnd - this.contentStart;
@@ -258,7 +281,7 @@ export class BerElement {
     return octets.readUIntBE(0, octets.length);
   }
 
-  /** An OBJECT IDENTIFIER, whatever its tag, in dotted form. */
+  /** An OBJECT IDENTIFIER, whatever its tag, in dotted form. To compare with a known one, `equals` is faster. */
   objectIdentifier(): string {
     const { content } = this;
     if (this.isConstructed || content.length === 0 || content.length > MAX_OID_LENGTH) {
@@ -266,8 +289,7 @@ export class BerElement {
     }
     let dotted = '';
     let arc = 0;
-    for (let at = 0; at < content.length; at++) {
-      const octet = content[at] as number;
+    for (const [at, octet] of content.entries()) {
       if (arc === 0 && octet === 0x80) {
         throw malformed(this.start, 'OBJECT IDENTIFIER has a padded arc');
       }

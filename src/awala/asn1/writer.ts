@@ -56,12 +56,6 @@ export function integer(value: number, tag: number = Tag.INTEGER): Buffer {
   return primitive(tag, Buffer.from(octets));
 }
 
-/** A non-negative integer of any size under `tag`. @param magnitude big-endian, without leading zeros */
-export function integerOctets(magnitude: Uint8Array, tag: number = Tag.INTEGER): Buffer {
-  const [first = 0x80] = magnitude;
-  return primitive(tag, first >= 0x80 ? Buffer.concat([Buffer.alloc(1), magnitude]) : magnitude);
-}
-
 /** The contents of a BIT STRING of whole octets: no bit of the last one is unused. */
 export function octetAligned(octets: Uint8Array): Buffer {
   return Buffer.concat([Buffer.alloc(1), octets]);

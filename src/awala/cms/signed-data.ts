@@ -7,6 +7,7 @@
 import { createHash, hash as digestOf } from 'node:crypto';
 import { type BerCursor, type BerElement, readBer } from '../asn1/reader.ts';
 import { context, contextConstructed, Tag } from '../asn1/tags.ts';
+import { oid } from '../asn1/writer.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
 import { Oid } from '../oids.ts';
 import type { Certificate } from '../pki/certificate.ts';
@@ -19,6 +20,11 @@ export const MAX_CERTIFICATES = 32;
 
 /** The most signed attributes: contentType, messageDigest and signingTime are all that clients send. */
 const MAX_ATTRIBUTES = 16;
+
+const DATA = oid(Oid.DATA);
+const SIGNED_DATA = oid(Oid.SIGNED_DATA);
+const CONTENT_TYPE = oid(Oid.CONTENT_TYPE);
+const MESSAGE_DIGEST = oid(Oid.MESSAGE_DIGEST);
 
 /** SignedData that was read; its signature is not verified yet. */
 export interface SignedData {
@@ -53,7 +59,7 @@ interface SignerSignature {
 export function readSignedData(bytes: Buffer, cache: CertificateCache): SignedData {
   return refusingAs('SIGNED_DATA_MALFORMED', 'SignedData', () => {
     const contentInfo = readBer(bytes).sequence();
-    if (contentInfo.next(Tag.OID).objectIdentifier() !== Oid.SIGNED_DATA) {
+    if (!contentInfo.next(Tag.OID).equals(SIGNED_DATA)) {
       throw malformed('content type is another');
     }
     const fields = contentInfo.last(contextConstructed(0)).only().sequence();
@@ -99,7 +105,7 @@ export function verifySignedData(signedData: SignedData, content?: readonly Buff
 /** EncapsulatedContentInfo: `SEQUENCE { eContentType, [0] EXPLICIT OCTET STRING OPTIONAL }`. */
 function readEncapsulatedContent(element: BerElement): Buffer[] | undefined {
   const fields = element.sequence();
-  if (fields.next(Tag.OID).objectIdentifier() !== Oid.DATA) {
+  if (!fields.next(Tag.OID).equals(DATA)) {
     throw malformed('type of the content is not id-data');
   }
   if (fields.atEnd) {
@@ -183,24 +189,28 @@ function readSignerIdentifier(fields: BerCursor): SignerIdentifier {
 
 /** Reads the signed attributes (RFC 5652, section 11) and gives the content's digest. */
 function readSignedAttributes(attributes: BerElement): Buffer {
-  const values = new Map<string, BerElement>();
+  let contentType: BerElement | undefined;
+  let messageDigest: BerElement | undefined;
+  let count = 0;
   for (const cursor = attributes.children(); !cursor.atEnd; ) {
     const fields = cursor.next(Tag.SEQUENCE).children();
-    const oid = fields.next(Tag.OID).objectIdentifier();
-    const value = fields.last(Tag.SET);
-    if (values.has(oid) || values.size === MAX_ATTRIBUTES) {
-      throw malformed(`signed attribute ${oid} is repeated or one too many`);
+    const type = fields.next(Tag.OID);
+    const values = fields.last(Tag.SET);
+    const isContentType = type.equals(CONTENT_TYPE);
+    const isMessageDigest = type.equals(MESSAGE_DIGEST);
+    if ((isContentType && contentType) || (isMessageDigest && messageDigest) || ++count > MAX_ATTRIBUTES) {
+      throw malformed('a signed attribute is repeated, or there are too many');
     }
-    values.set(oid, value);
+    contentType = isContentType ? values.only(Tag.OID) : contentType;
+    messageDigest = isMessageDigest ? values.only(Tag.OCTET_STRING) : messageDigest;
   }
-  if (values.get(Oid.CONTENT_TYPE)?.only(Tag.OID).objectIdentifier() !== Oid.DATA) {
+  if (!contentType?.equals(DATA)) {
     throw malformed('signed content type is missing or not that of the content');
   }
-  const messageDigest = values.get(Oid.MESSAGE_DIGEST)?.only(Tag.OCTET_STRING).content;
   if (!messageDigest) {
     throw malformed('signed message digest is missing');
   }
-  return messageDigest;
+  return messageDigest.content;
 }
 
 /** The attributes were signed as a SET OF, though they are sent under `[0]` (RFC 5652, section 5.4). */

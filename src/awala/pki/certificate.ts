@@ -164,7 +164,7 @@ function readFields(fields: BerCursor, algorithm: BerElement): CertificateFields
   if (serialNumber.length > MAX_SERIAL_NUMBER_LENGTH) {
     throw malformed(`its serial number is longer than ${MAX_SERIAL_NUMBER_LENGTH} octets`);
   }
-  if (!fields.next(Tag.SEQUENCE).raw.equals(algorithm.raw)) {
+  if (!fields.next(Tag.SEQUENCE).equals(algorithm.raw)) {
     throw malformed('its two signature algorithms differ');
   }
   const issuerName = fields.next();

@@ -3,8 +3,11 @@
  */
 import type { BerElement } from '../asn1/reader.ts';
 import { Tag } from '../asn1/tags.ts';
+import { oid } from '../asn1/writer.ts';
 import { AwalaError } from '../errors.ts';
 import { Oid } from '../oids.ts';
+
+const COMMON_NAME = oid(Oid.COMMON_NAME);
 
 /** The longest Common Name, in octets: a node id of 65 characters takes 260 as a UniversalString. */
 const MAX_LENGTH = 260;
@@ -16,7 +19,7 @@ const MAX_LENGTH = 260;
  */
 export function readCommonName(name: BerElement): string {
   const attribute = name.sequence().last(Tag.SET).only(Tag.SEQUENCE).children();
-  if (attribute.next(Tag.OID).objectIdentifier() !== Oid.COMMON_NAME) {
+  if (!attribute.next(Tag.OID).equals(COMMON_NAME)) {
     throw malformed('it is not a Common Name');
   }
   const value = attribute.next();

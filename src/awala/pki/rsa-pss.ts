@@ -3,6 +3,7 @@
  */
 import type { BerElement } from '../asn1/reader.ts';
 import { contextConstructed, Tag } from '../asn1/tags.ts';
+import { constructed, integer, oid, primitive, sequence } from '../asn1/writer.ts';
 import { AwalaError } from '../errors.ts';
 import { Oid } from '../oids.ts';
 
@@ -18,19 +19,39 @@ const HASH_BY_OID: ReadonlyMap<string, HashName> = new Map([
   [Oid.SHA512, 'sha512'],
 ]);
 
+const NULL = primitive(Tag.NULL, Buffer.alloc(0));
+const MGF1 = oid(Oid.MGF1);
+const RSASSA_PSS = oid(Oid.RSASSA_PSS);
+
+/** The AlgorithmIdentifiers of SHA-256 that arrive. */
+const SHA256 = [sequence(oid(Oid.SHA256), NULL), sequence(oid(Oid.SHA256))] as const;
+
+/** What every deployed client writes: known as a whole, it need not be taken apart. */
+const PSS_SHA256 = sequence(
+  RSASSA_PSS,
+  sequence(
+    constructed(contextConstructed(0), SHA256[0]),
+    constructed(contextConstructed(1), sequence(MGF1, SHA256[0])),
+    constructed(contextConstructed(2), integer(HASH_LENGTH.sha256)),
+  ),
+);
+
 /**
  * Reads the AlgorithmIdentifier of a hash; its parameters are NULL or absent (RFC 5754, section 2).
  *
  * @throws AwalaError ALGORITHM_UNSUPPORTED, ASN1_MALFORMED
  */
 export function readHashAlgorithm(algorithm: BerElement): HashName {
+  if (SHA256.some((known) => algorithm.equals(known))) {
+    return 'sha256';
+  }
   const fields = algorithm.sequence();
-  const oid = fields.next(Tag.OID).objectIdentifier();
+  const dotted = fields.next(Tag.OID).objectIdentifier();
   fields.optional(Tag.NULL);
   fields.finish();
-  const hash = HASH_BY_OID.get(oid);
+  const hash = HASH_BY_OID.get(dotted);
   if (!hash) {
-    throw new AwalaError('ALGORITHM_UNSUPPORTED', `Hash ${oid} is not allowed`);
+    throw new AwalaError('ALGORITHM_UNSUPPORTED', `Hash ${dotted} is not allowed`);
   }
   return hash;
 }
@@ -43,10 +64,13 @@ export function readHashAlgorithm(algorithm: BerElement): HashName {
  * @throws AwalaError ALGORITHM_UNSUPPORTED, ASN1_MALFORMED
  */
 export function readSignatureAlgorithm(algorithm: BerElement): HashName {
+  if (algorithm.equals(PSS_SHA256)) {
+    return 'sha256';
+  }
   const fields = algorithm.sequence();
-  const oid = fields.next(Tag.OID).objectIdentifier();
-  if (oid !== Oid.RSASSA_PSS) {
-    throw new AwalaError('ALGORITHM_UNSUPPORTED', `Signature algorithm ${oid} is not RSA-PSS`);
+  const scheme = fields.next(Tag.OID);
+  if (!scheme.equals(RSASSA_PSS)) {
+    throw new AwalaError('ALGORITHM_UNSUPPORTED', `Signature algorithm ${scheme.objectIdentifier()} is not RSA-PSS`);
   }
   const parameters = fields.next(Tag.SEQUENCE).children();
   fields.finish();
@@ -74,9 +98,12 @@ export function readSignatureAlgorithm(algorithm: BerElement): HashName {
 
 function readMaskHash(algorithm: BerElement): HashName {
   const fields = algorithm.sequence();
-  const oid = fields.next(Tag.OID).objectIdentifier();
-  if (oid !== Oid.MGF1) {
-    throw new AwalaError('ALGORITHM_UNSUPPORTED', `RSA-PSS mask generation function ${oid} is not MGF1`);
+  const generation = fields.next(Tag.OID);
+  if (!generation.equals(MGF1)) {
+    throw new AwalaError(
+      'ALGORITHM_UNSUPPORTED',
+      `RSA-PSS mask generation function ${generation.objectIdentifier()} is not MGF1`,
+    );
   }
   const hash = readHashAlgorithm(fields.next(Tag.SEQUENCE));
   fields.finish();

@@ -2,9 +2,9 @@
  * The public half of a node's identity key: an RSA key, which the node id is made of (RS-002, RS-018).
  */
 import { constants, createPublicKey, hash as digestOf, type KeyObject, verify } from 'node:crypto';
-import { type BerElement, readBer } from '../asn1/reader.ts';
+import { type BerCursor, type BerElement, readBer } from '../asn1/reader.ts';
 import { Tag } from '../asn1/tags.ts';
-import { integerOctets, octetAligned, oid, primitive, sequence } from '../asn1/writer.ts';
+import { oid, primitive, sequence } from '../asn1/writer.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
 import { Oid } from '../oids.ts';
 import { HASH_LENGTH, type HashName } from './rsa-pss.ts';
@@ -84,20 +84,28 @@ export function publicKeyFrom(element: BerElement): RsaPublicKey {
   const algorithm = fields.next(Tag.SEQUENCE);
   const bits = fields.next(Tag.BIT_STRING);
   fields.finish();
-  if (!algorithm.raw.equals(RSA_ALGORITHM)) {
+  if (!algorithm.equals(RSA_ALGORITHM)) {
     throw new AwalaError('KEY_UNSUPPORTED', 'Public key is not marked as rsaEncryption');
   }
-  const numbers = readBer(bits.bitString(), Tag.SEQUENCE).children();
-  const modulus = numbers.next(Tag.INTEGER).unsignedOctets();
-  const exponent = numbers.next(Tag.INTEGER).unsignedOctets();
-  numbers.finish();
-  checkNumbers(modulus, exponent);
-
-  const key = new RsaPublicKey(element.raw, modulus, exponent);
-  if (!key.spki.equals(derFor(modulus, exponent))) {
-    throw new AwalaError('KEY_UNSUPPORTED', 'Public key is not DER');
+  const numbers = readBer(bits.bitString(), Tag.SEQUENCE);
+  const [modulus, exponent] = readNumbers(numbers.children());
+  if (![element, bits, numbers].every(({ hasDerHeader }) => hasDerHeader)) {
+    throw notDer();
   }
-  return key;
+  checkNumbers(modulus, exponent);
+  return new RsaPublicKey(element.raw, modulus, exponent);
+}
+
+/** Modulus and public exponent. */
+function readNumbers(fields: BerCursor): [Buffer, Buffer] {
+  const modulus = fields.next(Tag.INTEGER);
+  const exponent = fields.last(Tag.INTEGER);
+  for (const number of [modulus, exponent]) {
+    if (!number.hasDerHeader || number.contentLength !== number.integerOctets().length) {
+      throw notDer();
+    }
+  }
+  return [modulus.unsignedOctets(), exponent.unsignedOctets()];
 }
 
 function checkNumbers(modulus: Buffer, exponent: Buffer): void {
@@ -116,8 +124,6 @@ function checkNumbers(modulus: Buffer, exponent: Buffer): void {
   }
 }
 
-/** The only DER that a key has. */
-function derFor(modulus: Buffer, exponent: Buffer): Buffer {
-  const numbers = sequence(integerOctets(modulus), integerOctets(exponent));
-  return sequence(RSA_ALGORITHM, primitive(Tag.BIT_STRING, octetAligned(numbers)));
+function notDer(): AwalaError {
+  return new AwalaError('KEY_UNSUPPORTED', 'Public key is not DER');
 }
