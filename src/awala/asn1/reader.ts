@@ -139,7 +139,7 @@ class Source {
       const length = this.contentLength(at, inner);
       if (length === INDEFINITE) {
         open.push(inner);
-        if (depth + open.length > MAX_DEPTH) {
+        if (depth + open.length - 1 > MAX_DEPTH) {
           throw new AwalaError('ASN1_TOO_COMPLEX', `ASN.1 is nested more than ${MAX_DEPTH} deep`);
         }
         at = inner;
