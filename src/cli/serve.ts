@@ -5,6 +5,7 @@
  * at once.
  */
 import { once } from 'node:events';
+import { flushCompileCache } from 'node:module';
 import { type Gateway, startGateway } from '../compose.ts';
 import { type Config, type Environment, readConfig } from '../config.ts';
 import { type Log, openLog } from '../log.ts';
@@ -29,6 +30,7 @@ export async function serve(environment: Environment, version: string): Promise<
     const gateway = await startGateway(config, log.logger);
     using _watch = watchEventLoop((milliseconds) => log.logger.warn({ milliseconds }, 'Event loop stalled'));
     announce(gateway, config, version, log);
+    flushCompileCache();
 
     const signal = await toldToStop;
     log.logger.info({ signal, gracePeriod: config.gracePeriod }, 'Stopping');
