@@ -96,6 +96,20 @@ export class Identity {
   }
 
   /**
+   * Makes a further key, which issues from now on. The earlier ones keep their ids and certificates, and are served
+   * until those end.
+   */
+  async addKey(): Promise<void> {
+    await this.refresh();
+    const { reference } = await this.identityKeys.create();
+    let number = this.keys.length + 1;
+    while (!(await this.createKeyRecord(number, reference))) {
+      number++;
+    }
+    await this.refresh();
+  }
+
+  /**
    * Reads the records again and makes what is due: the first key, or a certificate while the last has 150 days left.
    * Housekeeping calls this; running it anywhere and any number of times is harmless.
    */
@@ -121,9 +135,15 @@ export class Identity {
       return keys;
     }
     const first = await this.identityKeys.create();
-    // Records list in key order, so that later keys are numbered upwards. Only one replica's first key counts.
-    await this.records.create('identity-keys', '0001', { reference: first.reference, created: this.clock.now() });
+    // Only one replica's first key counts.
+    await this.createKeyRecord(1, first.reference);
     return this.loadKeys();
+  }
+
+  /** Records list in key order, so keys are numbered upwards; false when there is one of this number. */
+  private createKeyRecord(number: number, reference: string): Promise<boolean> {
+    const name = String(number).padStart(4, '0');
+    return this.records.create('identity-keys', name, { reference, created: this.clock.now() });
   }
 
   private async loadCertificates(): Promise<Certificate[]> {
