@@ -9,6 +9,7 @@ import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config.ts';
+import { pingCommand } from './ping.ts';
 
 const FAULT = 1;
 const BAD_USAGE = 2;
@@ -52,6 +53,8 @@ program
     const { showConfig } = await import('./config.ts');
     showConfig(process.env, options);
   });
+
+program.addCommand(pingCommand().copyInheritedSettings(program));
 
 try {
   await program.parseAsync();

@@ -1,6 +1,6 @@
 /** `relay-gateway ping URL`: the doctor, who acts as a private gateway to see whether a gateway serves them. */
 import { Command, InvalidArgumentError } from 'commander';
-import { type ExaminationReport, examine } from '../doctor/examination.ts';
+import type { ExaminationReport } from '../doctor/examination.ts';
 import { STEP_NAMES, type Step, type StepName, type StepObserver } from '../doctor/step.ts';
 
 const FAULT = 1;
@@ -37,6 +37,7 @@ export function pingCommand(): Command {
 }
 
 async function ping(url: URL, { pohttp, timeout, json }: PingOptions): Promise<void> {
+  const { examine } = await import('../doctor/examination.ts');
   const observer = json ? SILENT : new StepPrinter();
   const report = await examine({ url, pohttp, deadline: timeout * 1000 }, observer);
   console.log(json ? JSON.stringify(jsonReport(url, pohttp, report), undefined, 2) : verdict(report));
