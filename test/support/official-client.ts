@@ -11,6 +11,7 @@ import {
   issueDeliveryAuthorization,
   issueEndpointCertificate,
   Parcel,
+  type ParcelCollection,
   ParcelCollectionHandshakeSigner,
   ParcelDeliverySigner,
   type PrivateNodeRegistration,
@@ -43,6 +44,12 @@ export function officialPublicKey(identity: OfficialIdentity): Promise<Buffer> {
   return derSerializePublicKey(identity.publicKey);
 }
 
+/** A client of the gateway whose PoWeb has this URL, on the loopback unless it is https. */
+export function officialClient(poweb: string): PoWebClient {
+  const { protocol, hostname, port } = new URL(poweb);
+  return protocol === 'https:' ? PoWebClient.initRemote(hostname, Number(port)) : PoWebClient.initLocal(Number(port));
+}
+
 /** Registers `identity` with the gateway behind `client`: pre-registration, then registration. */
 export async function registerOfficially(
   client: PoWebClient,
@@ -65,16 +72,16 @@ export class OfficialPrivateGateway {
     this.registration = registration;
   }
 
-  /** Registers with the gateway whose PoWeb listens on this port of the loopback, without TLS. */
-  static async register(powebPort: number, identity?: OfficialIdentity): Promise<OfficialPrivateGateway> {
-    const client = PoWebClient.initLocal(powebPort);
-    const owner = identity ?? (await newOfficialIdentity());
-    return new OfficialPrivateGateway(client, owner, await registerOfficially(client, owner));
+  /** Registers a new identity with the gateway whose PoWeb has this URL. */
+  static async register(poweb: string): Promise<OfficialPrivateGateway> {
+    const client = officialClient(poweb);
+    const identity = await newOfficialIdentity();
+    return new OfficialPrivateGateway(client, identity, await registerOfficially(client, identity));
   }
 
-  /** The same private gateway, speaking to another port: its gateway has started anew. */
-  at(powebPort: number): OfficialPrivateGateway {
-    return new OfficialPrivateGateway(PoWebClient.initLocal(powebPort), this.identity, this.registration);
+  /** The same private gateway, speaking to another URL: its gateway has started anew. */
+  at(poweb: string): OfficialPrivateGateway {
+    return new OfficialPrivateGateway(officialClient(poweb), this.identity, this.registration);
   }
 
   get certificate(): Certificate {
@@ -100,9 +107,10 @@ export class OfficialPrivateGateway {
   }
 
   /** Collects; `onHandshake` is called when the handshake is done. */
-  collect(mode: StreamingMode, onHandshake?: () => void) {
+  collect(mode: StreamingMode, onHandshake?: () => void): AsyncGenerator<ParcelCollection> {
     const signer = new ParcelCollectionHandshakeSigner(this.certificate, this.identity.privateKey);
-    return this.client.collectParcels([signer], mode, onHandshake);
+    // It is a generator, which its type does not tell; ending it closes the connection.
+    return this.client.collectParcels([signer], mode, onHandshake) as AsyncGenerator<ParcelCollection>;
   }
 
   /** Collects all that waits, acknowledging each, and gives the parcels' octets in the order of arrival. */
