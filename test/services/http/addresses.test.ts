@@ -1,3 +1,6 @@
+/**
+ * Addresses: which are one neighbourhood, and which proxies are trusted.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { addressBlock, readTrustedProxies } from '../../../src/services/http/addresses.ts';

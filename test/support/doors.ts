@@ -1,0 +1,38 @@
+/** PoWeb and PoHTTP on real sockets, over a gateway room with real stores and a clock that the test moves. */
+import type { TestContext } from 'node:test';
+import { AddressLimits, type AddressRates } from '../../src/services/http/address-limits.ts';
+import { createHttpServer } from '../../src/services/http/server.ts';
+import { servePoHttp } from '../../src/services/pohttp/pohttp.ts';
+import { servePoWeb } from '../../src/services/poweb/poweb.ts';
+import { type GatewayRoom, openGatewayRoom } from './gateway-room.ts';
+import { logLines } from './log-lines.ts';
+
+export interface Doors {
+  readonly room: GatewayRoom;
+  readonly poweb: string;
+  readonly pohttp: string;
+  /** What the doors logged, from level info upwards. */
+  readonly lines: readonly Record<string, unknown>[];
+}
+
+/** Opens the doors until the test ends. */
+export async function openDoors(
+  t: TestContext,
+  options: { rates?: Partial<AddressRates>; trustedProxies?: readonly string[] } = {},
+): Promise<Doors> {
+  const { rates = {}, trustedProxies = [] } = options;
+  const room = await openGatewayRoom();
+  const { log, lines } = logLines('info');
+  const server = { host: '127.0.0.1', port: 0, log, trustedProxies };
+  const poweb = await createHttpServer({ name: 'poweb', ...server });
+  const pohttp = await createHttpServer({ name: 'pohttp', ...server });
+  const limits = new AddressLimits({ meters: room.backends.meters, clock: room.clock, rates });
+  await servePoWeb(poweb, { ...room, limits });
+  await servePoHttp(pohttp, room);
+  const urls = { poweb: await poweb.listen(), pohttp: await pohttp.listen() };
+  t.after(async () => {
+    await Promise.all([poweb.stop(AbortSignal.abort()), pohttp.stop(AbortSignal.abort())]);
+    await room[Symbol.asyncDispose]();
+  });
+  return { room, lines, ...urls };
+}
