@@ -27,6 +27,8 @@ export type DataDirectoryErrorCode =
   | 'DATA_DIR_UNUSABLE'
   /** Written by a program of another format, or its format file is missing or damaged. */
   | 'DATA_DIR_FORMAT_UNKNOWN'
+  /** A store that was there is missing. */
+  | 'DATA_DIR_INCOMPLETE'
   | 'DATA_DIR_KEY_MISSING'
   /** The key file is not the one that the stored secrets were encrypted with. */
   | 'DATA_DIR_KEY_WRONG'
@@ -76,9 +78,6 @@ export class DataDirectory {
       mkdirSync(path, { recursive: true, mode: 0o700 });
       lock = takeLock(path);
       const wrapping = existsSync(formatFile(path)) ? await openKey(path, random) : await initialize(path, random);
-      for (const file of Object.values(storeFiles(path))) {
-        createPrivate(file);
-      }
       return new DataDirectory(path, wrapping, lock);
     } catch (error) {
       lock?.close();
@@ -130,6 +129,9 @@ async function initialize(path: string, random: Random): Promise<LocalKeyWrappin
   if (!existsSync(keyFile(path))) {
     writeDurably(keyFile(path), `${random(KEY_OCTETS).toString('hex')}\n`);
   }
+  for (const file of Object.values(storeFiles(path))) {
+    createPrivate(file);
+  }
   const wrapping = new LocalKeyWrapping(readKey(path), random);
   const keyCheck = (await wrapping.wrap(Buffer.alloc(0), KEY_CONTEXT)).toString('base64');
   writeDurably(formatFile(path), `${JSON.stringify({ format: FORMAT, keyCheck })}\n`);
@@ -143,6 +145,11 @@ async function openKey(path: string, random: Random): Promise<LocalKeyWrapping> 
       'DATA_DIR_FORMAT_UNKNOWN',
       `Data directory ${path} has format ${format}; this program reads format ${FORMAT}`,
     );
+  }
+  for (const file of Object.values(storeFiles(path))) {
+    if (!existsSync(file)) {
+      throw new DataDirectoryError('DATA_DIR_INCOMPLETE', `${file} is missing: restore it from a backup`);
+    }
   }
   const wrapping = new LocalKeyWrapping(readKey(path), random);
   try {

@@ -38,8 +38,8 @@ export interface LocalBackends extends AsyncDisposable {
   check(): Promise<void>;
 }
 
-/** Pages (8 KiB) given back to the file system in one step of housekeeping. */
-const TIDY_PAGES = 1024;
+/** Pages (8 KiB) given back to the file system in one step of housekeeping: writers wait no longer for it. */
+const TIDY_PAGES = 256;
 
 const SILENT: StoreLog = { warn() {}, error() {} };
 
@@ -85,7 +85,14 @@ export async function openLocalBackends({
         meters.forgetIdle();
         await objects.deleteExpired();
         await records.deleteExpired();
-        await files.tidy(TIDY_PAGES);
+        await quarantine.deleteOld();
+        // The writer thread takes messages in order, so that between two steps others have their turn.
+        for (let before = Number.POSITIVE_INFINITY, free = 0; ; before = free) {
+          free = await files.tidy(TIDY_PAGES);
+          if (free === 0 || free >= before) {
+            break;
+          }
+        }
       },
       check: () => files.check(),
       [Symbol.asyncDispose]() {

@@ -33,7 +33,7 @@ export class LocalObjectStore implements ObjectStore {
     this.files = parts.files;
     this.quarantine = parts.quarantine;
     this.clock = parts.clock;
-    const [newest] = this.files.read('objects', 'SELECT max(id) AS id FROM entries');
+    const [newest] = this.files.readNow('objects', 'SELECT max(id) AS id FROM entries');
     this.ticks = new Ticks(parts.clock, (newest?.['id'] ?? 0) as number);
   }
 
@@ -73,14 +73,14 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
-    await this.files.whenWhole('objects');
-    const [row] = this.files.read('objects', `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`, key);
+    const [row] = await this.files.read('objects', `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`, key);
     const entry = row && this.readEntry(row);
     if (!entry || this.isExpired(entry)) {
       return undefined;
     }
     const id = row['id'] as number;
-    const body = this.files.read('objects', 'SELECT body FROM bodies WHERE id = ?', id)[0]?.['body'];
+    const [stored] = await this.files.read('objects', 'SELECT body FROM bodies WHERE id = ?', id);
+    const body = stored?.['body'];
     if (!(body instanceof Uint8Array) || body.length !== entry.size || checksum(body) !== row['body_checksum']) {
       this.quarantine.setAsideObject(id, key, 'body does not match its checksum');
       return undefined;
@@ -94,8 +94,7 @@ export class LocalObjectStore implements ObjectStore {
     }
     // Between pages nothing is held open: neither a read transaction nor the event loop.
     for (let after = prefix, sql = FIRST_PAGE; ; sql = NEXT_PAGE) {
-      await this.files.whenWhole('objects');
-      const page = this.files.read('objects', sql, after, prefix + AFTER_ALL);
+      const page = await this.files.read('objects', sql, after, prefix + AFTER_ALL);
       for (const row of page) {
         const entry = this.readEntry(row);
         if (entry && !this.isExpired(entry)) {
@@ -141,8 +140,7 @@ export class LocalObjectStore implements ObjectStore {
   async deleteExpired(): Promise<number> {
     let deleted = 0;
     for (;;) {
-      await this.files.whenWhole('objects');
-      const rows = this.files.read(
+      const rows = await this.files.read(
         'objects',
         `SELECT id, size FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`,
         this.clock.now(),

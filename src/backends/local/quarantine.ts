@@ -6,6 +6,9 @@
 import type { Clock } from '../../gateway/ports.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 
+/** How long damaged data is kept: the longest life of a message. */
+const KEPT_MS = 180 * 86_400_000;
+
 export class Quarantine {
   private readonly files: StoreFiles;
   private readonly log: StoreLog;
@@ -65,6 +68,12 @@ export class Quarantine {
         0,
       ),
     );
+  }
+
+  /** Deletes what was set aside so long ago that it is of no use to anybody. */
+  async deleteOld(): Promise<void> {
+    const statement = ['DELETE FROM quarantine WHERE found < ?', this.clock.now() - KEPT_MS] as const;
+    await Promise.all([this.files.write('objects', [statement], 0), this.files.write('records', [statement], 0)]);
   }
 
   /** Counts and logs at once; the move itself may come later, since until then each read finds the damage again. */

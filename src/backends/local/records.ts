@@ -33,13 +33,12 @@ export class LocalRecords implements Records {
     this.files = parts.files;
     this.quarantine = parts.quarantine;
     this.clock = parts.clock;
-    const [newest] = this.files.read('records', 'SELECT max(version) AS version FROM records');
+    const [newest] = this.files.readNow('records', 'SELECT max(version) AS version FROM records');
     this.ticks = new Ticks(parts.clock, (newest?.['version'] ?? 0) as number);
   }
 
   async get(kind: LocalRecordKind, key: string): Promise<StoredRecord | undefined> {
-    await this.files.whenWhole('records');
-    const [row] = this.files.read(
+    const [row] = await this.files.read(
       'records',
       `SELECT ${COLUMNS} FROM records WHERE kind = ? AND key = ? AND ${LIVE}`,
       kind,
@@ -125,8 +124,7 @@ export class LocalRecords implements Records {
 
   async *list(kind: LocalRecordKind, prefix = ''): AsyncIterable<StoredRecord> {
     for (let after = prefix, comparison = '>='; ; comparison = '>') {
-      await this.files.whenWhole('records');
-      const page = this.files.read(
+      const page = await this.files.read(
         'records',
         `SELECT ${COLUMNS} FROM records WHERE kind = ? AND key ${comparison} ? AND key < ?
          ORDER BY key LIMIT ${PAGE_RECORDS}`,

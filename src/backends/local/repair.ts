@@ -6,7 +6,19 @@
  * built afresh.
  */
 
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
 
@@ -19,6 +31,11 @@ const TABLES: Readonly<Record<FileName, readonly string[]>> = {
 const BATCH_ROWS = 200;
 /** Stops the search among unreadable pages: each failure halves one gap. */
 const MOST_FAILURES = 20_000;
+/** As the schema sets it, and where a file's header (the start of its first page) tells of its pages. */
+const PAGE_OCTETS = 8192;
+const HEADER_PAGE_COUNT = 28;
+const HEADER_FREE_LIST = 32;
+const HEADER_FREE_COUNT = 36;
 /** Row ids are below 2^53. */
 const LAST_ID = Number.MAX_SAFE_INTEGER;
 
@@ -34,6 +51,7 @@ interface Gap {
 export function repairFile(path: string, name: FileName): number {
   const copy = `${path}.repaired`;
   removeDatabase(copy);
+  mendFirstPage(path, name);
   const from = new DatabaseSync(path, { timeout: 5000 });
   const to = new DatabaseSync(copy);
   let unreadable = 0;
@@ -51,6 +69,48 @@ export function repairFile(path: string, name: FileName): number {
   setAside(path);
   renameSync(copy, path);
   return unreadable;
+}
+
+/**
+ * Without its first page, which says what tables there are and where, a file cannot be opened at all. Files of one
+ * schema have their tables begin at the same pages: the first page of an empty one does for any.
+ */
+function mendFirstPage(path: string, name: FileName): void {
+  if (canOpen(path, name)) {
+    return;
+  }
+  const model = `${path}.model`;
+  removeDatabase(model);
+  const database = new DatabaseSync(model);
+  database.exec(WRITER_PRAGMAS);
+  database.exec(SCHEMA[name]);
+  database.close();
+  const page = readFileSync(model).subarray(0, PAGE_OCTETS);
+  removeDatabase(model);
+  const fd = openSync(path, 'r+');
+  try {
+    const lost = Buffer.alloc(PAGE_OCTETS);
+    readSync(fd, lost, 0, PAGE_OCTETS, 0);
+    writeFileSync(`${path}.first-page`, lost, { mode: 0o600 });
+    page.writeUInt32BE(Math.floor(fstatSync(fd).size / PAGE_OCTETS), HEADER_PAGE_COUNT);
+    page.writeUInt32BE(0, HEADER_FREE_LIST);
+    page.writeUInt32BE(0, HEADER_FREE_COUNT);
+    writeSync(fd, page, 0, PAGE_OCTETS, 0);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function canOpen(path: string, name: FileName): boolean {
+  const database = new DatabaseSync(path, { timeout: 5000 });
+  try {
+    return TABLES[name].every((table) => database.prepare(`PRAGMA table_info(${table})`).all().length > 0);
+  } catch {
+    return false;
+  } finally {
+    closeDamaged(database);
+  }
 }
 
 function copyTable(from: DatabaseSync, to: DatabaseSync, table: string): number {

@@ -44,8 +44,9 @@ const RECORDS = `
 export const SCHEMA: Readonly<Record<FileName, string>> = { objects: OBJECTS, records: RECORDS };
 
 /**
- * How a file is written. FULL: a commit returns after `fdatasync` of the log. The order matters: page size and vacuum
- * mode only take before the first table.
+ * How a file is written. FULL: a commit returns after `fdatasync` of the log. FAST: what is deleted is overwritten
+ * where its page is written anyway; pages that become free go back to the file system. The order matters: page size
+ * and vacuum mode only take before the first table.
  */
 export const WRITER_PRAGMAS = `
   PRAGMA page_size = 8192;
@@ -55,6 +56,7 @@ export const WRITER_PRAGMAS = `
   PRAGMA wal_autocheckpoint = 512;
   PRAGMA journal_size_limit = 16777216;
   PRAGMA cache_size = -32768;
+  PRAGMA secure_delete = FAST;
   PRAGMA cell_size_check = ON;
 `;
 

@@ -22,18 +22,14 @@ export type Row = Record<string, SqlValue>;
 interface Pending {
   resolve(result: number): void;
   reject(error: Error): void;
-  readonly file: FileName | undefined;
 }
-
-/** Told apart from the outside's faults: pages of the file cannot be read. */
-const DAMAGED_MESSAGE = 'The store is damaged and is being repaired';
 
 export class StoreFiles {
   private readonly paths: Readonly<Record<FileName, string>>;
   private readonly log: StoreLog;
   private readonly worker: Worker;
   private readonly readers: Partial<Record<FileName, Reader>> = {};
-  private readonly repairs: Partial<Record<FileName, Promise<void>>> = {};
+  private readonly repairs: Partial<Record<FileName, Promise<unknown>>> = {};
   private readonly pending = new Map<number, Pending>();
   private queue: { write: Write; transfer: readonly ArrayBuffer[] }[] = [];
   private lastId = 0;
@@ -60,29 +56,33 @@ export class StoreFiles {
   }
 
   /**
-   * Reads rows at once.
+   * Reads rows. Where pages cannot be read, the file is repaired first.
    *
-   * @throws StoreError STORE_AWAY when the pages cannot be read; a repair then begins
+   * @throws StoreError STORE_AWAY
    */
-  read(file: FileName, sql: string, ...parameters: SqlValue[]): Row[] {
+  async read(file: FileName, sql: string, ...parameters: SqlValue[]): Promise<Row[]> {
+    try {
+      return this.readNow(file, sql, ...parameters);
+    } catch (error) {
+      if (!(error instanceof StoreError) || sqliteFault(error.cause) !== 'damaged') {
+        throw error;
+      }
+      await this.repair(file);
+      return this.readNow(file, sql, ...parameters);
+    }
+  }
+
+  /** Reads rows at once. @throws StoreError STORE_AWAY */
+  readNow(file: FileName, sql: string, ...parameters: SqlValue[]): Row[] {
     const reader = this.readers[file];
     if (!reader) {
-      throw new StoreError('STORE_AWAY', this.repairs[file] ? DAMAGED_MESSAGE : 'The store is closed');
+      throw new StoreError('STORE_AWAY', 'The store is closed');
     }
     try {
       return reader.all(sql, parameters);
     } catch (error) {
-      if (sqliteFault(error) === 'damaged') {
-        this.repair(file, error);
-        throw new StoreError('STORE_AWAY', DAMAGED_MESSAGE, { cause: error });
-      }
       throw new StoreError('STORE_AWAY', 'The store cannot be read', { cause: error });
     }
-  }
-
-  /** Resolves when `file` is not being repaired: at once, as a rule. */
-  async whenWhole(file: FileName): Promise<void> {
-    await this.repairs[file];
   }
 
   /**
@@ -93,56 +93,45 @@ export class StoreFiles {
    * @returns how many rows the last statement changed
    * @throws StoreError
    */
-  async write(
+  write(
     file: FileName,
     statements: readonly Statement[],
     growth: number,
     transfer: readonly ArrayBuffer[] = [],
   ): Promise<number> {
-    if (this.repairs[file]) {
-      await this.repairs[file];
-    }
     const id = ++this.lastId;
     if (this.queue.length === 0) {
       queueMicrotask(() => this.sendQueue());
     }
     this.queue.push({ write: { id, file, statements, growth }, transfer });
-    return this.outcome(id, file);
+    return this.outcome(id);
   }
 
-  /** Empties the logs into the files and gives up to `pages` free pages back to the file system. */
-  async tidy(pages: number): Promise<void> {
+  /** Gives up to `pages` free pages of each file back to the file system. @returns how many are left */
+  tidy(pages: number): Promise<number> {
     const id = ++this.lastId;
-    const outcome = this.outcome(id, undefined);
     this.post({ type: 'tidy', id, pages });
-    await outcome;
+    return this.outcome(id);
   }
 
-  /** Begins a repair unless one is under way; the log tells how it went. */
-  private repair(file: FileName, cause: unknown): void {
-    if (this.repairs[file] || this.dead) {
-      return;
+  /** One repair of a file at a time, however many readers ask for it. */
+  private repair(file: FileName): Promise<unknown> {
+    let repair = this.repairs[file];
+    if (!repair) {
+      const id = ++this.lastId;
+      this.post({ type: 'repair', id, file });
+      repair = this.outcome(id).finally(() => delete this.repairs[file]);
+      this.repairs[file] = repair;
     }
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    this.log.error({ file: this.paths[file], reason }, 'Store file is damaged: saving what can be read');
-    this.readers[file]?.close();
-    delete this.readers[file];
-    const id = ++this.lastId;
-    const outcome = this.outcome(id, undefined);
-    this.post({ type: 'repair', id, file });
-    this.repairs[file] = outcome
-      .then(
-        (lost) => {
-          this.readers[file] = new Reader(this.paths[file]);
-          this.log.error({ file: this.paths[file], lost }, 'Store file repaired; the damaged one was set aside');
-        },
-        (error: Error) => {
-          this.log.error({ file: this.paths[file], reason: error.message }, 'Store file could not be repaired');
-        },
-      )
-      .finally(() => {
-        delete this.repairs[file];
-      });
+    return repair;
+  }
+
+  private onRepaired(file: FileName, reason: string, unreadable: number): void {
+    this.log.error({ file: this.paths[file], reason, unreadable }, 'Damaged store file was set aside and repaired');
+    if (this.readers[file]) {
+      this.readers[file].close();
+      this.readers[file] = new Reader(this.paths[file]);
+    }
   }
 
   /** Ends when all writes are done and the files are closed. */
@@ -168,7 +157,7 @@ export class StoreFiles {
 
   /** Resolves when both threads answer. @throws StoreError */
   async check(): Promise<void> {
-    this.read('records', 'SELECT 1');
+    await this.read('objects', 'SELECT 1 FROM entries LIMIT 1');
     await this.write('records', [], 0);
   }
 
@@ -183,6 +172,9 @@ export class StoreFiles {
             for (const outcome of message.outcomes) {
               this.settle(outcome);
             }
+            break;
+          case 'repaired':
+            this.onRepaired(message.file, message.reason, message.unreadable);
             break;
           case 'closed':
             this.whenClosed?.();
@@ -217,13 +209,10 @@ export class StoreFiles {
       pending.resolve(outcome.result);
       return;
     }
-    if (outcome.fault === 'damaged' && pending.file) {
-      this.repair(pending.file, new Error(outcome.message));
-    }
     pending.reject(new StoreError(outcome.fault === 'full' ? 'STORE_FULL' : 'STORE_AWAY', outcome.message));
   }
 
-  private outcome(id: number, file: FileName | undefined): Promise<number> {
+  private outcome(id: number): Promise<number> {
     if (this.dead) {
       return Promise.reject(this.dead);
     }
@@ -232,7 +221,7 @@ export class StoreFiles {
       this.worker.ref();
     }
     return new Promise((resolve, reject) => {
-      this.pending.set(id, { resolve, reject, file });
+      this.pending.set(id, { resolve, reject });
     });
   }
 

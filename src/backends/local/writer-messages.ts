@@ -3,6 +3,7 @@
  */
 
 import type { FileName } from './schema.ts';
+import type { SqliteFault } from './sqlite-errors.ts';
 
 export type SqlValue = null | number | string | Uint8Array;
 
@@ -20,19 +21,20 @@ export interface Write {
 
 export type ToWriter =
   | { readonly type: 'writes'; readonly writes: readonly Write[] }
-  /** Empties the logs into the files, and gives free pages back to the file system, at most so many of each file. */
+  /** Gives free pages back to the file system, at most `pages` (at least 1) of each file, and empties the logs. */
   | { readonly type: 'tidy'; readonly id: number; readonly pages: number }
-  /** Saves what can be read of a damaged file into a new one; the readers must be closed. */
+  /** Saves what can be read of a damaged file into a new one. */
   | { readonly type: 'repair'; readonly id: number; readonly file: FileName }
   | { readonly type: 'close' };
 
-/** `result` of a write: how many rows its last statement changed. Of a repair: how many rows were lost. */
+/** `result` of a write: how many rows its last statement changed. Of tidying: how many pages are still free. */
 export type Outcome =
   | { readonly id: number; readonly result: number }
-  | { readonly id: number; readonly fault: 'full' | 'damaged' | 'other'; readonly message: string };
+  | { readonly id: number; readonly fault: SqliteFault; readonly message: string };
 
 export type FromWriter =
   | { readonly type: 'ready' }
-  | { readonly type: 'failed'; readonly fault: 'full' | 'damaged' | 'other'; readonly message: string }
   | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
+  /** The file is another one now; `unreadable` stretches of rows were lost. Sent before any write to it. */
+  | { readonly type: 'repaired'; readonly file: FileName; readonly reason: string; readonly unreadable: number }
   | { readonly type: 'closed' };

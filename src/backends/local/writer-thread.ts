@@ -81,89 +81,142 @@ class WritableFile {
 
 const { directory, reserve: reserveFile, files } = workerData as WriterThreadData;
 const reserve = new Reserve(directory, reserveFile);
-const open: Record<FileName, WritableFile> = openFiles();
-
-function openFiles(): Record<FileName, WritableFile> {
-  const openBoth = () => ({
-    objects: new WritableFile(files.objects, 'objects'),
-    records: new WritableFile(files.records, 'records'),
-  });
-  try {
-    return openBoth();
-  } catch (error) {
-    if (sqliteFault(error) === 'damaged') {
-      throw error;
-    }
-    // On a full disk even opening needs a little room, for the log.
-    reserve.release();
-    return openBoth();
-  }
-}
+/** A disk that keeps spoiling files is not copied to without end. */
+const repairsLeft: Record<FileName, number> = { objects: 3, records: 3 };
+const open: Record<FileName, WritableFile> = { objects: openFile('objects'), records: openFile('records') };
 
 function answer(message: FromWriter): void {
   port?.postMessage(message);
 }
 
-function failure(id: number, error: unknown): Outcome {
-  return { id, fault: sqliteFault(error), message: error instanceof Error ? error.message : String(error) };
+function openFile(name: FileName): WritableFile {
+  try {
+    return new WritableFile(files[name], name);
+  } catch (error) {
+    if (sqliteFault(error) === 'damaged') {
+      return repaired(name, error);
+    }
+    // On a full disk even opening needs a little room, for the log.
+    reserve.release();
+    return new WritableFile(files[name], name);
+  }
 }
 
-const NO_ROOM = 'The volume of the data directory is full';
+/** @throws the damage itself when this file was repaired too often */
+function repaired(name: FileName, damage: unknown): WritableFile {
+  if (repairsLeft[name]-- <= 0) {
+    throw damage;
+  }
+  const unreadable = repairFile(files[name], name);
+  const file = new WritableFile(files[name], name);
+  answer({ type: 'repaired', file: name, reason: messageOf(damage), unreadable });
+  return file;
+}
+
+function repair(name: FileName, damage: unknown): void {
+  open[name].database.close();
+  try {
+    open[name] = repaired(name, damage);
+  } catch (error) {
+    open[name] = new WritableFile(files[name], name);
+    throw error;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function failure(id: number, error: unknown): Outcome {
+  return { id, fault: sqliteFault(error), message: messageOf(error) };
+}
 
 /** One transaction a file; where it fails, one a write, so that only the write that is at fault fails. */
-function commit(file: WritableFile, writes: readonly Write[]): Outcome[] {
+function commit(name: FileName, writes: readonly Write[]): Outcome[] {
   const growth = writes.reduce((sum, write) => sum + write.growth, 0);
-  if (growth > 0 && !reserve.hasRoomFor(growth)) {
-    return commitOneByOne(file, writes);
+  if (growth === 0 || reserve.hasRoomFor(growth)) {
+    try {
+      const file = open[name];
+      return file.transaction(() => writes.map((write) => ({ id: write.id, result: file.apply(write) })));
+    } catch {
+      // Each by itself, below.
+    }
   }
+  return writes.map((write) => commitOne(name, write));
+}
+
+function commitOne(name: FileName, write: Write): Outcome {
+  if (write.growth > 0 && !reserve.hasRoomFor(write.growth)) {
+    return { id: write.id, fault: 'full', message: 'The volume of the data directory is full' };
+  }
+  const attempt = (): Outcome => ({
+    id: write.id,
+    result: open[name].transaction(() => open[name].apply(write)),
+  });
   try {
-    return file.transaction(() => writes.map((write) => ({ id: write.id, result: file.apply(write) })));
-  } catch {
-    return commitOneByOne(file, writes);
+    return attempt();
+  } catch (error) {
+    try {
+      switch (sqliteFault(error)) {
+        case 'damaged':
+          repair(name, error);
+          return attempt();
+        case 'full':
+          if (write.growth > 0) {
+            return failure(write.id, error);
+          }
+          makeRoom(name);
+          return attempt();
+        default:
+          return failure(write.id, error);
+      }
+    } catch (secondError) {
+      return failure(write.id, secondError);
+    }
   }
 }
 
-function commitOneByOne(file: WritableFile, writes: readonly Write[]): Outcome[] {
-  return writes.map((write): Outcome => {
-    if (write.growth > 0 && !reserve.hasRoomFor(write.growth)) {
-      return { id: write.id, fault: 'full', message: NO_ROOM };
-    }
-    const attempt = (): Outcome => ({ id: write.id, result: file.transaction(() => file.apply(write)) });
-    try {
-      return attempt();
-    } catch (error) {
-      if (sqliteFault(error) !== 'full' || write.growth > 0) {
-        return failure(write.id, error);
-      }
-      try {
-        reserve.release();
-        file.checkpoint();
-        return attempt();
-      } catch (secondError) {
-        return failure(write.id, secondError);
-      }
-    }
-  });
+function makeRoom(name: FileName): void {
+  reserve.release();
+  open[name].checkpoint();
 }
 
 function tidy(id: number, pages: number): Outcome {
-  try {
-    for (const file of Object.values(open)) {
-      file.database.exec(`PRAGMA incremental_vacuum(${pages})`);
-      file.checkpoint();
+  let free = 0;
+  for (const name of ['objects', 'records'] as const) {
+    const step = () => {
+      const { database } = open[name];
+      database.exec(`PRAGMA incremental_vacuum(${pages})`);
+      open[name].checkpoint();
+      free += Number(database.prepare('PRAGMA freelist_count').get()?.['freelist_count']);
+    };
+    try {
+      step();
+    } catch (error) {
+      try {
+        switch (sqliteFault(error)) {
+          case 'damaged':
+            repair(name, error);
+            break;
+          case 'full':
+            makeRoom(name);
+            step();
+            break;
+          default:
+            return failure(id, error);
+        }
+      } catch (secondError) {
+        return failure(id, secondError);
+      }
     }
-    return { id, result: 0 };
-  } catch (error) {
-    return failure(id, error);
   }
+  return { id, result: free };
 }
 
-function repair(id: number, name: FileName): Outcome {
+function repairOnDemand(id: number, name: FileName): Outcome {
   try {
-    open[name].database.close();
-    const lost = repairFile(files[name], name);
-    open[name] = new WritableFile(files[name], name);
-    return { id, result: lost };
+    repair(name, new Error('Pages could not be read'));
+    return { id, result: 0 };
   } catch (error) {
     return failure(id, error);
   }
@@ -187,7 +240,7 @@ function commitWaiting(): void {
     for (const name of ['objects', 'records'] as const) {
       const writes = batch.filter((write) => write.file === name);
       if (writes.length > 0) {
-        outcomes.push(...commit(open[name], writes));
+        outcomes.push(...commit(name, writes));
       }
     }
     answer({ type: 'outcomes', outcomes });
@@ -205,7 +258,7 @@ function receive(message: ToWriter): void {
       answer({ type: 'outcomes', outcomes: [tidy(message.id, message.pages)] });
       break;
     case 'repair':
-      answer({ type: 'outcomes', outcomes: [repair(message.id, message.file)] });
+      answer({ type: 'outcomes', outcomes: [repairOnDemand(message.id, message.file)] });
       break;
     case 'close':
       for (const file of Object.values(open)) {
@@ -226,3 +279,5 @@ port.on('message', (first: ToWriter) => {
   commitWaiting();
 });
 answer({ type: 'ready' });
+// Laid now, so that the first message does not wait for it.
+reserve.hasRoomFor(0);
