@@ -8,7 +8,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, webcrypto } fro
 import { readFileSync } from 'node:fs';
 import type { Signer } from '../../src/awala/cms/sign.ts';
 import type { Certificate, PdaRateLimit } from '../../src/awala/pki/certificate.ts';
-import { issueCertificate } from '../../src/awala/pki/issue-certificate.ts';
+import { type CertificateRequest, issueCertificate } from '../../src/awala/pki/issue-certificate.ts';
 import { type RsaPublicKey, readRsaPublicKey } from '../../src/awala/pki/rsa-public-key.ts';
 import { type RamfFields, writeParcel } from '../../src/awala/ramf/write-ramf.ts';
 import type { SessionKeyPair } from '../../src/awala/session-key.ts';
@@ -51,6 +51,8 @@ export interface CertificateOptions {
   readonly isCa?: boolean;
   readonly pathLength?: number;
   readonly pdaRateLimit?: PdaRateLimit;
+  /** The next of a count by default. */
+  readonly serialNumber?: Buffer;
 }
 
 const identities = new Map<TestKeyName, Promise<TestIdentity>>();
@@ -166,12 +168,13 @@ export function newSessionKey(curve = 'prime256v1'): SessionKeyPair {
   };
 }
 
-type Issuance = Omit<Parameters<typeof issueCertificate>[0], 'subjectPublicKey' | 'serialNumber'>;
+type Issuance = Omit<CertificateRequest, 'subjectPublicKey' | 'serialNumber'> &
+  Pick<CertificateOptions, 'serialNumber'>;
 
 async function certified(identity: TestIdentity, issuance: Issuance): Promise<TestNode> {
   const serialNumber = Buffer.alloc(8);
   serialNumber.writeUInt32BE(++serialNumbers, 4);
-  const certificate = await issueCertificate({ ...issuance, subjectPublicKey: identity.publicKey, serialNumber });
+  const certificate = await issueCertificate({ serialNumber, ...issuance, subjectPublicKey: identity.publicKey });
   return { ...identity, certificate };
 }
 

@@ -79,9 +79,10 @@ export function oid(dotted: string, tag: number = Tag.OID): Buffer {
  * The protocol's DATE-TIME (RS-001): `YYYYMMDDHHMMSS` in UTC, no `Z`, whole seconds (fractions are cut off).
  */
 export function dateTime(date: Date, tag: number): Buffer {
-  const digits = date.toISOString().replace(/[-:T]/g, '').slice(0, 14);
-  if (!/^\d{14}$/.test(digits)) {
+  const year = date.getUTCFullYear();
+  if (!(year >= 0 && year <= 9999)) {
     throw new AwalaError('ASN1_MALFORMED', 'date is outside the years 0 to 9999');
   }
+  const digits = date.toISOString().replace(/[-:T]/g, '').slice(0, 14);
   return primitive(tag, Buffer.from(digits, 'latin1'));
 }

@@ -4,7 +4,8 @@
 import { context, contextConstructed, Tag } from '../asn1/tags.ts';
 import { constructed, dateTime, header, integer, visibleString } from '../asn1/writer.ts';
 import { type Signer, signData } from '../cms/sign.ts';
-import { AwalaError } from '../errors.ts';
+import { AwalaError, refusingAs } from '../errors.ts';
+import { isDomainName } from '../internet-address.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { MAX_PAYLOAD_LENGTH, MAX_TTL, RamfType, type Recipient } from './ramf-message.ts';
 
@@ -40,7 +41,8 @@ export async function writeRamfMessage(
 ): Promise<Buffer> {
   checkFields(fields);
   const prefix = Buffer.from([...Buffer.from('Awala'), type, VERSION]);
-  return Buffer.concat([prefix, ...(await signData(serialize(fields), sender, { certificates: authorities }))]);
+  const content = refusingAs('RAMF_MALFORMED', 'RAMF message', () => serialize(fields));
+  return Buffer.concat([prefix, ...(await signData(content, sender, { certificates: authorities }))]);
 }
 
 /** Serializes a parcel; see `writeRamfMessage`. The sender's certificate is its delivery authorization (PDA). */
@@ -56,8 +58,8 @@ function checkFields({ recipient, messageId, ttl, payload }: RamfFields): void {
   if (!/^0[a-f0-9]{1,1023}$/.test(recipient.id)) {
     throw new AwalaError('RAMF_MALFORMED', "RAMF message: recipient's id is not a node id");
   }
-  if (!/^[ -~]{0,1024}$/.test(recipient.internetAddress ?? '')) {
-    throw new AwalaError('RAMF_MALFORMED', "RAMF message: recipient's Internet address is not one");
+  if (recipient.internetAddress !== undefined && !isDomainName(recipient.internetAddress)) {
+    throw new AwalaError('RAMF_MALFORMED', "RAMF message: recipient's Internet address is not a domain name");
   }
   if (!/^[ -~]{0,64}$/.test(messageId)) {
     throw new AwalaError('RAMF_MALFORMED', 'RAMF message: id is longer than 64 characters, or not ASCII');
