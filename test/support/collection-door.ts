@@ -1,0 +1,88 @@
+/** The collection door on a real port, over the gateway room, with private gateways and parcels for them. */
+import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
+import { readParcel } from '../../src/awala/ramf/parcel.ts';
+import type { RamfFields } from '../../src/awala/ramf/write-ramf.ts';
+import { Mailboxes } from '../../src/gateway/mailbox.ts';
+import { ParcelCollections } from '../../src/gateway/parcel-collections.ts';
+import type { ObjectStore, Signals } from '../../src/gateway/ports.ts';
+import {
+  type CollectionDoor,
+  type CollectionDoorParts,
+  serveCollection,
+} from '../../src/services/collection/collection.ts';
+import { AddressLimits, type AddressRates } from '../../src/services/http/address-limits.ts';
+import { createHttpServer, type HttpServer, type HttpServerOptions } from '../../src/services/http/server.ts';
+import { type GatewayRoom, openGatewayRoom } from './gateway-room.ts';
+import { type LogLines, logLines } from './log-lines.ts';
+import { type TestChain, testChain, testParcel } from './pki.ts';
+
+export interface CollectionDoorOptions extends Partial<Omit<CollectionDoorParts, 'collections' | 'limits'>> {
+  readonly rates?: Partial<AddressRates>;
+  readonly http?: Partial<HttpServerOptions>;
+  /** Puts something between the gateway and its stores. */
+  readonly objects?: (objects: ObjectStore) => ObjectStore;
+  readonly signals?: (signals: Signals) => Signals;
+}
+
+export interface TestCollectionDoor extends AsyncDisposable {
+  readonly url: string;
+  readonly room: GatewayRoom;
+  readonly server: HttpServer;
+  readonly door: CollectionDoor;
+  readonly mailboxes: Mailboxes;
+  readonly lines: LogLines['lines'];
+  /** A private gateway with an endpoint and a sender. */
+  readonly chain: TestChain;
+  /** Another private gateway's. */
+  readonly otherChain: TestChain;
+  /** Makes a parcel for the endpoint of a chain, `chain` by default, and puts it into the mailbox; gives its octets. */
+  put(fields?: Partial<RamfFields>, chain?: TestChain): Promise<Buffer>;
+  /** How many parcels wait for the private gateway of a chain. */
+  countWaiting(chain?: TestChain): Promise<number>;
+}
+
+export async function openCollectionDoor(options: CollectionDoorOptions = {}): Promise<TestCollectionDoor> {
+  const { rates, http, objects, signals, ...parts } = options;
+  const room = await openGatewayRoom();
+  const certificates = new CertificateCache();
+  const { backends, clock, identity } = room;
+  const mailboxes = new Mailboxes({
+    objects: objects ? objects(backends.objects) : backends.objects,
+    signals: signals ? signals(backends.signals) : backends.signals,
+  });
+  const { log, lines } = logLines();
+  const server = await createHttpServer({ name: 'collection', host: '127.0.0.1', port: 0, log, ...http });
+  const door = serveCollection(server, {
+    collections: new ParcelCollections({ identity, mailboxes, certificates, clock }),
+    limits: new AddressLimits({ meters: backends.meters, clock, ...(rates && { rates }) }),
+    ...parts,
+  });
+  const gateway = room.asNode();
+  const chain = await testChain({ gateway });
+  const otherChain = await testChain({
+    gateway,
+    keys: { privateGateway: 'other-private-gateway', endpoint: 'other-endpoint', sender: 'other-sender' },
+  });
+  return {
+    url: await server.listen(),
+    room,
+    server,
+    door,
+    mailboxes,
+    lines,
+    chain,
+    otherChain,
+    async put(fields = {}, to = chain) {
+      const parcel = readParcel(await testParcel(to, fields), certificates);
+      await mailboxes.put(to.privateGateway.id, parcel, { trace: 'test' });
+      return parcel.raw;
+    },
+    async countWaiting(of = chain) {
+      return (await Array.fromAsync(backends.objects.list(`mailboxes/${of.privateGateway.id}/`))).length;
+    },
+    async [Symbol.asyncDispose]() {
+      await server.stop(AbortSignal.abort());
+      await room[Symbol.asyncDispose]();
+    },
+  };
+}
