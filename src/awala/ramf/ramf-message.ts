@@ -7,6 +7,8 @@ import { readDateTime } from '../asn1/time.ts';
 import { readVisibleString } from '../asn1/values.ts';
 import { readSignedData, type SignedData, verifySignedData } from '../cms/signed-data.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
+import { isDomainName } from '../internet-address.ts';
+import { MESSAGE_PREFIX_OCTETS, messageType } from '../message-prefix.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { CertificateCache } from '../pki/certificate-cache.ts';
 
@@ -25,11 +27,6 @@ export const MAX_ADDRESS_LENGTH = 1024;
 
 /** Octets that hold all fields but the payload, with room to spare. */
 const HEAD_LENGTH = 4096;
-
-/** `Awala`, then the type's octet and the version's. */
-const PREFIX = Buffer.from('Awala', 'latin1');
-const PREFIX_LENGTH = PREFIX.length + 2;
-const VERSION = 0;
 
 const MS_PER_SECOND = 1000;
 
@@ -118,7 +115,7 @@ export function readRamfMessage<Type extends number>(
     throw new AwalaError('MESSAGE_TOO_LARGE', `Message has ${bytes.length} octets; ${maxLength} are allowed`);
   }
   checkPrefix(type, bytes);
-  const signedData = readSignedData(bytes.subarray(PREFIX_LENGTH), cache);
+  const signedData = readSignedData(bytes.subarray(MESSAGE_PREFIX_OCTETS), cache);
   const { content } = signedData;
   if (!content) {
     throw malformed('content is not inside its signature');
@@ -158,16 +155,12 @@ export function checkMessageDates(message: RamfMessage, now: number, drift: numb
 }
 
 function checkPrefix(type: number, bytes: Buffer): void {
-  if (bytes.length < PREFIX_LENGTH || PREFIX.compare(bytes, 0, PREFIX.length) !== 0) {
-    throw new AwalaError('RAMF_FORMAT_UNKNOWN', 'Message does not start with "Awala"');
+  const actual = messageType(bytes);
+  if (actual === undefined) {
+    throw new AwalaError('RAMF_FORMAT_UNKNOWN', 'Message does not start with "Awala", a type and version 0');
   }
-  const actual = bytes[PREFIX.length] as number;
   if (actual !== type) {
     throw new AwalaError('RAMF_FORMAT_UNKNOWN', `Message is of type ${hex(actual)} instead of ${hex(type)}`);
-  }
-  const version = bytes[PREFIX.length + 1] as number;
-  if (version !== VERSION) {
-    throw new AwalaError('RAMF_FORMAT_UNKNOWN', `Message is of version ${hex(version)} instead of ${hex(VERSION)}`);
   }
 }
 
@@ -230,6 +223,9 @@ function readRecipient(fields: BerCursor): Recipient {
   }
   const internetAddress = readVisibleString(fields.string(context(1)), MAX_ADDRESS_LENGTH);
   fields.finish();
+  if (!isDomainName(internetAddress)) {
+    throw malformed("recipient's Internet address is not a domain name");
+  }
   return { id, internetAddress };
 }
 
