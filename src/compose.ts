@@ -44,9 +44,8 @@ export interface Core extends AsyncDisposable {
 }
 
 /** @throws Error in one line, when the data directory cannot be used or another gateway has it; StoreError */
-export async function openCore(config: Config, logger?: Logger): Promise<Core> {
+export async function openCore(config: Config, logger?: Logger, clock: Clock = machineClock): Promise<Core> {
   await using stack = new AsyncDisposableStack();
-  const clock = machineClock;
   const random = machineRandom;
   const backends = stack.use(await openLocalBackends({ directory: config.dataDirectory, clock, random, log: logger }));
   const { records } = backends;
@@ -99,16 +98,16 @@ export interface Gateway extends AsyncDisposable {
  *
  * @throws Error in one line, when the data directory or a port cannot be had; StoreError
  */
-export async function startGateway(config: Config, logger: Logger): Promise<Gateway> {
+export async function startGateway(config: Config, logger: Logger, clock?: Clock): Promise<Gateway> {
   await using stack = new AsyncDisposableStack();
-  const core = stack.use(await openCore(config, logger));
+  const core = stack.use(await openCore(config, logger, clock));
   const { identity, connectionParams, backends } = core;
 
   const checks: Check[] = [{ name: 'stores', check: () => backends.check() }];
   const servers = await openServers(config, logger, core, checks);
   const stop = stopOnce(servers);
   stack.defer(() => stop(AbortSignal.timeout(config.gracePeriod)));
-  await Promise.all(servers.map((server) => server.listen()));
+  await listenAll(servers);
   checks.push(...servers);
 
   stack.use(
@@ -189,6 +188,15 @@ async function openServers(
     servers.push(server);
   }
   return servers;
+}
+
+/** Rejects when one cannot listen, but only when the others do or do not: one that is about to listen cannot be stopped. */
+async function listenAll(servers: readonly HttpServer[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(servers.map((server) => server.listen()))) {
+    if (outcome.status === 'rejected') {
+      throw outcome.reason;
+    }
+  }
 }
 
 function tlsFiles({ tlsCertificateFile, tlsKeyFile }: Config): TlsFiles | undefined {

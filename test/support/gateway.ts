@@ -1,6 +1,6 @@
 /** Real gateways for tests: inside the test's own process, or as the program that operators run. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers';
 import type { DestinationStream } from 'pino';
 import { startGateway as composeGateway, type Gateway } from '../../src/compose.ts';
 import { type Environment, readConfig } from '../../src/config.ts';
+import type { Clock } from '../../src/gateway/ports.ts';
 import { createLogger } from '../../src/log.ts';
 
 export const projectRoot = path.resolve(import.meta.dirname, '../..');
@@ -42,14 +43,15 @@ export interface InProcessGateway extends GatewayAddresses, AsyncDisposable {
  * Starts a gateway in this process.
  *
  * @param options.log takes the log's JSON lines; by default nothing is logged
+ * @param options.clock what the gateway takes for the present; the machine's by default
  */
 export async function startGateway(
-  options: GatewayOptions & { log?: DestinationStream } = {},
+  options: GatewayOptions & { log?: DestinationStream; clock?: Clock } = {},
 ): Promise<InProcessGateway> {
   const directory = options.directory ?? temporaryDirectory();
   const config = readConfig({ ...FREE_PORTS, DATA_DIR: directory, ...options.environment });
   const logger = createLogger(options.log ? config.logLevel : 'silent', options.log ?? { write: () => undefined });
-  const gateway = await composeGateway(config, logger);
+  const gateway = await composeGateway(config, logger, options.clock);
   const urls = Object.fromEntries(gateway.services.map(({ name, url }) => [name, url]));
   const { id: nodeId, internetAddress } = gateway.identity;
   return {
@@ -83,6 +85,8 @@ export interface SpawnedGateway extends GatewayAddresses, AsyncDisposable {
   readonly errors: Promise<string>;
   /** From the start of the process to its being ready, in milliseconds. */
   readonly startTime: number;
+  /** Resolves when it has logged this message. */
+  logged(message: string): Promise<LogLine>;
   /** Sends a signal and resolves when the process has ended. */
   end(signal: NodeJS.Signals): Promise<Exit>;
 }
@@ -124,21 +128,21 @@ export async function spawnGateway(
   const errors = text(child.stderr);
 
   const log: LogLine[] = [];
-  const { promise: ready, resolve: becomeReady } = Promise.withResolvers<LogLine>();
+  const lines = new EventEmitter();
   createInterface(child.stdout).on('line', (json) => {
     const line = JSON.parse(json) as LogLine;
     log.push(line);
     if (log.length > MAX_LOG_LINES) {
       log.shift();
     }
-    if (line.msg === 'Ready') {
-      becomeReady(line);
-    }
+    lines.emit(`line: ${line.msg}`, line);
   });
+  const logged = async (message: string): Promise<LogLine> =>
+    log.find(({ msg }) => msg === message) ?? (await once(lines, `line: ${message}`))[0];
   const failed = exited.then(async (exit): Promise<never> => {
     throw new Error(`Gateway ended with ${exit.code ?? exit.signal} before it was ready:\n${await errors}`);
   });
-  const line = await Promise.race([ready, failed]);
+  const line = await Promise.race([logged('Ready'), failed]);
   // It will end one day, and nobody waits for that any more.
   failed.catch(() => undefined);
 
@@ -150,6 +154,7 @@ export async function spawnGateway(
     process: child,
     exited,
     log,
+    logged,
     errors,
     startTime: performance.now() - started,
     end,

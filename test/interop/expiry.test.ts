@@ -1,0 +1,79 @@
+/** Parcels that expire (RS-001), by the official JavaScript client, with the gateway's clock in the test's hands. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { StreamingMode } from '@relaycorp/relaynet-core';
+import { type InProcessGateway, startGateway } from '../support/gateway.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { type OfficialEndpoint, OfficialPrivateGateway, type OfficialSender } from '../support/official-client.ts';
+
+const SECOND = 1000;
+const HOUR = 3600 * SECOND;
+
+/** How far the clocks of private nodes may be off (protocol section 3). */
+const CLOCK_DRIFT = 2 * HOUR;
+
+describe('Expiry of parcels from the official JavaScript client', () => {
+  const clock = new ManualClock(Date.now());
+  let gateway: InProcessGateway;
+  let owner: OfficialPrivateGateway;
+  let endpoint: OfficialEndpoint;
+  let sender: OfficialSender;
+
+  before(async () => {
+    gateway = await startGateway({ clock });
+    owner = await OfficialPrivateGateway.register(gateway.poweb);
+    endpoint = await owner.newEndpoint();
+    sender = await endpoint.authorize((await owner.newEndpoint()).identity);
+  });
+
+  after(() => gateway[Symbol.asyncDispose]());
+
+  test('a parcel waits until the second of its expiry and is not collected after it', async () => {
+    const creationDate = new Date(clock.now());
+    const short = await endpoint.writeParcel(sender, randomBytes(64), { creationDate, ttl: 60 });
+    const long = await endpoint.writeParcel(sender, randomBytes(64), { creationDate, ttl: 3600 });
+    await owner.deliver(short);
+    await owner.deliver(long);
+
+    clock.advance(58 * SECOND);
+    assert.deepEqual(await peek(owner), Buffer.from(short));
+    clock.advance(3 * SECOND);
+    assert.deepEqual(await owner.collectAll(), [Buffer.from(long)]);
+  });
+
+  test('a parcel that expired within the drift of clocks is accepted, though nobody gets it', async () => {
+    const creationDate = new Date(clock.now() - HOUR);
+    const parcel = await endpoint.writeParcel(sender, randomBytes(64), { creationDate, ttl: 60 });
+
+    await owner.deliver(parcel);
+
+    assert.deepEqual(await owner.collectAll(), []);
+  });
+
+  test('a parcel that expired before that is refused for good', async () => {
+    const creationDate = new Date(clock.now() - CLOCK_DRIFT - 120 * SECOND);
+    const parcel = await endpoint.writeParcel(sender, randomBytes(64), { creationDate, ttl: 60 });
+
+    await assert.rejects(owner.deliver(parcel), { name: 'RefusedParcelError' });
+  });
+
+  test('a parcel from the future is accepted within the drift of clocks and refused beyond it', async () => {
+    const soon = new Date(clock.now() + CLOCK_DRIFT - 60 * SECOND);
+    const parcel = await endpoint.writeParcel(sender, randomBytes(64), { creationDate: soon });
+    await owner.deliver(parcel);
+    assert.deepEqual(await owner.collectAll(), [Buffer.from(parcel)]);
+
+    const late = new Date(clock.now() + CLOCK_DRIFT + 60 * SECOND);
+    const other = await endpoint.writeParcel(sender, randomBytes(64), { creationDate: late });
+    await assert.rejects(owner.deliver(other), { name: 'RefusedParcelError' });
+  });
+});
+
+/** The first parcel that waits; it stays. */
+async function peek(owner: OfficialPrivateGateway): Promise<Buffer | undefined> {
+  for await (const { parcelSerialized } of owner.collect(StreamingMode.CLOSE_UPON_COMPLETION)) {
+    return Buffer.from(parcelSerialized);
+  }
+  return undefined;
+}
