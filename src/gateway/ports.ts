@@ -72,8 +72,12 @@ export interface ObjectStore {
   /** All live objects whose keys start with `prefix`, in no order that callers may rely on, read in pages. */
   list(prefix: string): AsyncIterable<ObjectEntry>;
 
-  /** Removes the object; with a version, only if it is still that one. Idempotent. */
-  delete(key: string, version?: string): Promise<void>;
+  /**
+   * Removes the object; with a version, only if it is still that one. Idempotent.
+   *
+   * @returns whether this call removed it
+   */
+  delete(key: string, version?: string): Promise<boolean>;
 }
 
 export type RecordValue = string | number | boolean | Uint8Array | null;
@@ -140,7 +144,13 @@ export interface Signals {
   subscribe(channel: string, listener: (payload: Buffer) => void, onGap: () => void): Promise<Subscription>;
 }
 
-/** Counters shared by replicas, best effort. */
+/** How much there is of something: how many, and their octets together. */
+export interface Amount {
+  readonly count: number;
+  readonly octets: number;
+}
+
+/** Counters shared by replicas, best effort: rates, and how full something is. */
 export interface Meters {
   /**
    * Takes one from the allowance of `limit` in any `period` milliseconds under this key.
@@ -148,6 +158,19 @@ export interface Meters {
    * @returns whether there was one left; what is refused is not counted
    */
   take(key: string, limit: number, period: number): Promise<boolean>;
+
+  /**
+   * Adds to what is held under this key, unless that would be more than `quota`.
+   *
+   * @returns `unknown` when nothing is known of the key: it must be counted (`recount`)
+   */
+  reserve(key: string, amount: Amount, quota: Amount): Promise<'reserved' | 'full' | 'unknown'>;
+
+  /** Takes away what is not held any more. What is unknown stays so. */
+  release(key: string, amount: Amount): Promise<void>;
+
+  /** Sets what is held under this key, as it was counted. */
+  recount(key: string, amount: Amount): Promise<void>;
 }
 
 export interface IdentityKey extends SigningKey {

@@ -136,11 +136,18 @@ export function objectStoreContract(name: string, open: () => Promise<ObjectStor
     test('deletes, and again without complaint', async () => {
       await using store = await open();
       const { version } = await store.objects.put('a', Buffer.from('x'), { expiry: store.clock.now() + HOUR });
-      await store.objects.delete('a');
-      await store.objects.delete('a');
-      await store.objects.delete('a', version);
+      assert.equal(await store.objects.delete('a'), true);
+      assert.equal(await store.objects.delete('a'), false);
+      assert.equal(await store.objects.delete('a', version), false);
       assert.equal(await store.objects.get('a'), undefined);
       assert.deepEqual(await all(store.objects, ''), []);
+    });
+
+    test('of several that delete the same version at once, tells one that it did', async () => {
+      await using store = await open();
+      const { version } = await store.objects.put('a', Buffer.from('x'), { expiry: store.clock.now() + HOUR });
+      const removed = await Promise.all([1, 2, 3].map(() => store.objects.delete('a', version)));
+      assert.deepEqual(removed.sort(), [false, false, true]);
     });
 
     test('with a version, deletes that version only', async () => {
@@ -149,11 +156,11 @@ export function objectStoreContract(name: string, open: () => Promise<ObjectStor
       const old = await store.objects.put('a', Buffer.from('old'), { expiry });
       const other = await store.objects.put('b', Buffer.from('other'), { expiry });
       const newer = await store.objects.put('a', Buffer.from('new'), { expiry });
-      await store.objects.delete('a', old.version);
-      await store.objects.delete('a', other.version);
-      await store.objects.delete('a', 'no such version');
+      assert.equal(await store.objects.delete('a', old.version), false);
+      assert.equal(await store.objects.delete('a', other.version), false);
+      assert.equal(await store.objects.delete('a', 'no such version'), false);
       assert.equal((await store.objects.get('a'))?.body.toString(), 'new');
-      await store.objects.delete('a', newer.version);
+      assert.equal(await store.objects.delete('a', newer.version), true);
       assert.equal(await store.objects.get('a'), undefined);
       assert.equal((await store.objects.get('b'))?.body.toString(), 'other');
     });

@@ -5,7 +5,7 @@
  * last of them: then an allowance may come back up to 1/32 of the period late, but never too early.
  */
 
-import type { Clock, Meters } from '../../gateway/ports.ts';
+import type { Amount, Clock, Meters } from '../../gateway/ports.ts';
 
 /** Times remembered for one key. */
 const MOST_MARKS = 32;
@@ -28,6 +28,8 @@ export class LocalMeters implements Meters {
   private readonly clock: Clock;
   /** In the order of last use, longest ago first. */
   private readonly meters = new Map<string, Meter>();
+  /** What is held, in the order of last change. */
+  private readonly amounts = new Map<string, Amount>();
 
   constructor(clock: Clock) {
     this.clock = clock;
@@ -39,7 +41,7 @@ export class LocalMeters implements Meters {
     meter.period = period;
     this.meters.delete(key);
     this.meters.set(key, meter);
-    this.forgetBeyond(MOST_KEYS);
+    forgetOldest(this.meters);
     const { marks } = meter;
     while (marks[0] && marks[0].last <= now - period) {
       marks.shift();
@@ -58,6 +60,34 @@ export class LocalMeters implements Meters {
     return true;
   }
 
+  async reserve(key: string, amount: Amount, quota: Amount): Promise<'reserved' | 'full' | 'unknown'> {
+    const held = this.amounts.get(key);
+    if (!held) {
+      return 'unknown';
+    }
+    const count = held.count + amount.count;
+    const octets = held.octets + amount.octets;
+    if (count > quota.count || octets > quota.octets) {
+      return 'full';
+    }
+    this.setAmount(key, { count, octets });
+    return 'reserved';
+  }
+
+  async release(key: string, amount: Amount): Promise<void> {
+    const held = this.amounts.get(key);
+    if (held) {
+      this.setAmount(key, {
+        count: Math.max(0, held.count - amount.count),
+        octets: Math.max(0, held.octets - amount.octets),
+      });
+    }
+  }
+
+  async recount(key: string, amount: Amount): Promise<void> {
+    this.setAmount(key, amount);
+  }
+
   /** Forgets the keys whose allowance is whole again. */
   forgetIdle(): void {
     const now = this.clock.now();
@@ -69,12 +99,19 @@ export class LocalMeters implements Meters {
     }
   }
 
-  private forgetBeyond(most: number): void {
-    for (const key of this.meters.keys()) {
-      if (this.meters.size <= most) {
-        return;
-      }
-      this.meters.delete(key);
+  private setAmount(key: string, amount: Amount): void {
+    this.amounts.delete(key);
+    this.amounts.set(key, amount);
+    forgetOldest(this.amounts);
+  }
+}
+
+/** What is forgotten is a whole allowance, or must be counted again. */
+function forgetOldest(byLastUse: Map<string, unknown>): void {
+  for (const key of byLastUse.keys()) {
+    if (byLastUse.size <= MOST_KEYS) {
+      return;
     }
+    byLastUse.delete(key);
   }
 }

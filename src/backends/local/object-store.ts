@@ -23,18 +23,28 @@ const EXPIRED_BATCH_OCTETS = 32 * 1024 * 1024;
 
 const ENTRY_COLUMNS = 'id, key, expiry, size, metadata, body_checksum, checksum';
 
+interface ObjectStoreParts {
+  readonly files: StoreFiles;
+  readonly quarantine: Quarantine;
+  readonly clock: Clock;
+}
+
 export class LocalObjectStore implements ObjectStore {
   private readonly files: StoreFiles;
   private readonly quarantine: Quarantine;
   private readonly clock: Clock;
   private readonly ticks: Ticks;
 
-  constructor(parts: { files: StoreFiles; quarantine: Quarantine; clock: Clock }) {
+  private constructor(parts: ObjectStoreParts, ticks: Ticks) {
     this.files = parts.files;
     this.quarantine = parts.quarantine;
     this.clock = parts.clock;
-    const [newest] = this.files.readNow('objects', 'SELECT max(id) AS id FROM entries');
-    this.ticks = new Ticks(parts.clock, (newest?.['id'] ?? 0) as number);
+    this.ticks = ticks;
+  }
+
+  static async open(parts: ObjectStoreParts): Promise<LocalObjectStore> {
+    const [newest] = await parts.files.read('objects', 'SELECT max(id) AS id FROM entries');
+    return new LocalObjectStore(parts, new Ticks(parts.clock, (newest?.['id'] ?? 0) as number));
   }
 
   async put(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
@@ -109,27 +119,23 @@ export class LocalObjectStore implements ObjectStore {
     }
   }
 
-  async delete(key: string, version?: string): Promise<void> {
-    if (version === undefined) {
-      await this.files.write(
-        'objects',
-        [
-          ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE key = ?)', key],
-          ['DELETE FROM entries WHERE key = ?', key],
-        ],
-        0,
-      );
-      return;
-    }
-    const id = idOf(version);
-    await this.files.write(
+  async delete(key: string, version?: string): Promise<boolean> {
+    const ofKey = version === undefined;
+    const id = ofKey ? -1 : idOf(version);
+    const removed = await this.files.write(
       'objects',
-      [
-        ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE id = ? AND key = ?)', id, key],
-        ['DELETE FROM entries WHERE id = ? AND key = ?', id, key],
-      ],
+      ofKey
+        ? [
+            ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE key = ?)', key],
+            ['DELETE FROM entries WHERE key = ?', key],
+          ]
+        : [
+            ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE id = ? AND key = ?)', id, key],
+            ['DELETE FROM entries WHERE id = ? AND key = ?', id, key],
+          ],
       0,
     );
+    return removed > 0;
   }
 
   /**
