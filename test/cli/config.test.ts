@@ -1,11 +1,9 @@
 /** The configuration: read once, checked whole. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { suite, test } from 'node:test';
 import { ConfigError, type Environment, effectiveValues, readConfig } from '../../src/config.ts';
+import { newTlsCertificate } from '../support/tls-certificate.ts';
 
 function faults(environment: Environment): readonly string[] {
   try {
@@ -118,34 +116,20 @@ suite('Configuration', () => {
     });
   }
 
-  test('takes a TLS certificate with its key, and neither without the other', (context) => {
-    const directory = mkdtempSync(path.join(tmpdir(), 'config-'));
-    context.after(() => rmSync(directory, { recursive: true }));
-    const [certificate, key, otherKey] = ['certificate', 'key', 'other-key'].map((name) => path.join(directory, name));
-    for (const [keyFile, certificateFile] of [
-      [key, certificate],
-      [otherKey, `${certificate}-of-other-key`],
-    ]) {
-      const request = [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:P-256',
-        '-nodes',
-        '-subj',
-        '/CN=x',
-      ];
-      execFileSync('openssl', [...request, '-keyout', `${keyFile}`, '-out', `${certificateFile}`], { stdio: 'ignore' });
+  test('takes a TLS certificate with its key, and neither without the other', async () => {
+    using pair = await newTlsCertificate('relay.example.com');
+    using other = await newTlsCertificate('relay.example.com');
+    const { certificateFile, keyFile } = pair;
+    assert.deepEqual(faults({ TLS_CERT_FILE: certificateFile, TLS_KEY_FILE: keyFile }), []);
+    for (const [environment, fault] of [
+      [{ TLS_CERT_FILE: certificateFile }, /both or neither/],
+      [{ TLS_CERT_FILE: certificateFile, TLS_KEY_FILE: other.keyFile }, /a certificate and its key/],
+      [{ TLS_CERT_FILE: certificateFile, TLS_KEY_FILE: certificateFile }, /and its key, in PEM/],
+      [{ TLS_CERT_FILE: certificateFile, TLS_KEY_FILE: tmpdir() }, /^TLS_KEY_FILE cannot be read/],
+    ] as const) {
+      assert.equal(faults(environment).length, 1);
+      assert.match(faults(environment)[0] as string, fault);
     }
-    assert.deepEqual(faults({ TLS_CERT_FILE: certificate, TLS_KEY_FILE: key }), []);
-    assert.match(faults({ TLS_CERT_FILE: certificate })[0] as string, /both or neither/);
-    assert.match(
-      faults({ TLS_CERT_FILE: certificate, TLS_KEY_FILE: otherKey })[0] as string,
-      /a certificate and its key/,
-    );
-    assert.match(faults({ TLS_CERT_FILE: certificate, TLS_KEY_FILE: certificate })[0] as string, /and its key, in PEM/);
   });
 
   test('tells where each value came from', () => {
