@@ -1,4 +1,5 @@
 /** The collection door on a real port, over the gateway room, with private gateways and parcels for them. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
 import { readParcel } from '../../src/awala/ramf/parcel.ts';
 import type { RamfFields } from '../../src/awala/ramf/write-ramf.ts';
@@ -39,6 +40,8 @@ export interface TestCollectionDoor extends AsyncDisposable {
   put(fields?: Partial<RamfFields>, chain?: TestChain): Promise<Buffer>;
   /** How many parcels wait for the private gateway of a chain. */
   countWaiting(chain?: TestChain): Promise<number>;
+  /** Resolves when none wait any more. @throws Error after ten seconds */
+  emptied(chain?: TestChain): Promise<void>;
 }
 
 export async function openCollectionDoor(options: CollectionDoorOptions = {}): Promise<TestCollectionDoor> {
@@ -63,6 +66,8 @@ export async function openCollectionDoor(options: CollectionDoorOptions = {}): P
     gateway,
     keys: { privateGateway: 'other-private-gateway', endpoint: 'other-endpoint', sender: 'other-sender' },
   });
+  const countWaiting = async (of = chain) =>
+    (await Array.fromAsync(backends.objects.list(`mailboxes/${of.privateGateway.id}/`))).length;
   return {
     url: await server.listen(),
     room,
@@ -77,8 +82,15 @@ export async function openCollectionDoor(options: CollectionDoorOptions = {}): P
       await mailboxes.put(to.privateGateway.id, parcel, { trace: 'test' });
       return parcel.raw;
     },
-    async countWaiting(of = chain) {
-      return (await Array.fromAsync(backends.objects.list(`mailboxes/${of.privateGateway.id}/`))).length;
+    countWaiting,
+    async emptied(of) {
+      const deadline = performance.now() + 10_000;
+      while ((await countWaiting(of)) > 0) {
+        if (performance.now() > deadline) {
+          throw new Error('Parcels still wait');
+        }
+        await pause(5);
+      }
     },
     async [Symbol.asyncDispose]() {
       await server.stop(AbortSignal.abort());
