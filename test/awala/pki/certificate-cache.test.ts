@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { integer } from '../../../src/awala/asn1/writer.ts';
+import type { Certificate } from '../../../src/awala/pki/certificate.ts';
+import { CertificateCache } from '../../../src/awala/pki/certificate-cache.ts';
+import { HandmadeChain } from '../../support/handmade-chain.ts';
+
+const chain = await HandmadeChain.make();
+
+/** Room for some 20 certificates in all, 16 of them for those that were met more than once. */
+const ROOM = 20 * 5200;
+
+/** As many delivery authorizations of different bytes. */
+function certificates(count: number): Buffer[] {
+  return Array.from({ length: count }, (_, i) => chain.pda({ serialNumber: integer(i + 1) }));
+}
+
+function isCached(cache: CertificateCache, certificate: Certificate): boolean {
+  return cache.read(certificate.raw) === certificate;
+}
+
+describe('Certificate cache', () => {
+  it('gives the same object for the same bytes once it was told to remember', () => {
+    const cache = new CertificateCache();
+    const [bytes] = certificates(1) as [Buffer];
+    const first = cache.read(bytes);
+    assert.notEqual(cache.read(bytes), first);
+    assert.equal(cache.size, 0);
+    cache.remember(first);
+    assert.equal(cache.read(Buffer.from(bytes)), first);
+    assert.equal(cache.size, 1);
+  });
+
+  it('keeps no reference to the message that a certificate came in', () => {
+    const cache = new CertificateCache();
+    const [bytes] = certificates(1) as [Buffer];
+    const message = Buffer.concat([Buffer.alloc(1_000_000), bytes]);
+    const certificate = cache.read(message.subarray(1_000_000));
+    assert.deepEqual(certificate.raw, bytes);
+    assert.notEqual(certificate.raw.buffer, message.buffer);
+    assert.equal(certificate.publicKey.spki.buffer, certificate.raw.buffer);
+  });
+
+  it('reads anew what differs in one bit, the end being the same', () => {
+    const cache = new CertificateCache();
+    const [bytes] = certificates(1) as [Buffer];
+    const known = cache.read(bytes);
+    cache.remember(known);
+    const other = chain.pda({ serialNumber: integer(99), signature: bytes.subarray(-256) });
+    assert.equal(cache.read(other).serialNumber, '63');
+    assert.ok(isCached(cache, known));
+  });
+
+  it('stays within its room', () => {
+    const cache = new CertificateCache(ROOM);
+    for (const bytes of certificates(60)) {
+      cache.remember(cache.read(bytes));
+      cache.read(bytes);
+    }
+    assert.ok(cache.size >= 15 && cache.size <= 21, String(cache.size));
+  });
+
+  it('keeps certificates in use, however many new ones are met once', () => {
+    const cache = new CertificateCache(ROOM);
+    const [inUse, ...others] = certificates(60) as [Buffer, ...Buffer[]];
+    const certificate = cache.read(inUse);
+    cache.remember(certificate);
+    assert.ok(isCached(cache, certificate));
+    for (const bytes of others) {
+      cache.remember(cache.read(bytes));
+    }
+    assert.ok(isCached(cache, certificate));
+  });
+
+  it('drops what was used least recently of those met more than once', () => {
+    const cache = new CertificateCache(ROOM);
+    const all = certificates(30).map((bytes) => cache.read(bytes));
+    const [first] = all as [Certificate];
+    for (const certificate of all) {
+      cache.remember(certificate);
+      assert.ok(isCached(cache, certificate));
+      assert.ok(isCached(cache, first));
+    }
+    assert.ok(isCached(cache, first));
+    assert.ok(!isCached(cache, all[1] as Certificate));
+  });
+});
