@@ -1,13 +1,15 @@
 /**
- * Mailboxes: where parcels wait for private gateways, one each.
+ * Mailboxes: where parcels wait for private gateways, one each, within a quota.
  *
  * A parcel with the same recipient, sender and message id replaces the one that waits (RS-001).
  */
-import { createHash } from 'node:crypto';
-import type { Parcel } from '../awala/ramf/parcel.ts';
-import type { TraceIds } from './errors.ts';
+import type { ParcelAtRest } from './parcel-at-rest.ts';
 import { readParcelSignal, writeParcelSignal } from './parcel-signal.ts';
-import type { ObjectEntry, ObjectMetadata, ObjectStore, Signals, StoredObject, Subscription } from './ports.ts';
+import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, Signals, StoredObject, Subscription } from './ports.ts';
+import { Quota } from './quota.ts';
+
+/** What one private gateway's mailbox may hold, unless configured otherwise. */
+export const DEFAULT_MAILBOX_QUOTA: Amount = { count: 10_000, octets: 1024 * 1024 * 1024 };
 
 /** Tells collectors of a parcel that came; with its bytes where it is small. */
 export interface ParcelArrival {
@@ -18,19 +20,39 @@ export interface ParcelArrival {
 export class Mailboxes {
   private readonly objects: ObjectStore;
   private readonly signals: Signals;
+  private readonly quota: Quota;
+  private onRoom: (peer: string) => void = () => undefined;
 
-  constructor(parts: { objects: ObjectStore; signals: Signals }) {
+  constructor(parts: { objects: ObjectStore; signals: Signals; meters: Meters; clock: Clock; quota?: Amount }) {
     this.objects = parts.objects;
     this.signals = parts.signals;
+    this.quota = new Quota({
+      meters: parts.meters,
+      clock: parts.clock,
+      name: 'mailbox',
+      limit: parts.quota ?? DEFAULT_MAILBOX_QUOTA,
+      entriesOf: (peer) => this.list(peer),
+    });
   }
 
-  /** Puts a parcel into the mailbox of private gateway `peer` and tells its collectors; durable when it resolves. */
-  async put(peer: string, parcel: Parcel, ids: TraceIds): Promise<void> {
-    const entry = await this.objects.put(`${mailboxPrefix(peer)}${parcelDigest(parcel)}`, parcel.raw, {
-      expiry: parcel.expiry,
-      metadata: parcelMetadata(parcel, ids),
-    });
-    this.signals.publish(channel(peer), writeParcelSignal(entry, parcel.raw));
+  /**
+   * Puts a parcel into the mailbox of private gateway `peer` and tells its collectors; durable when it resolves.
+   *
+   * @returns false when the mailbox has no room
+   * @throws StoreError
+   */
+  async put(peer: string, { digest, bytes, expiry, metadata }: ParcelAtRest): Promise<boolean> {
+    if (!(await this.quota.reserve(peer, bytes.length))) {
+      return false;
+    }
+    try {
+      const entry = await this.objects.put(`${mailboxPrefix(peer)}${digest}`, bytes, { expiry, metadata });
+      this.signals.publish(channel(peer), writeParcelSignal(entry, bytes));
+      return true;
+    } catch (error) {
+      await this.quota.release(peer, bytes.length);
+      throw error;
+    }
   }
 
   /** All parcels that wait for `peer`, in no particular order. */
@@ -43,38 +65,23 @@ export class Mailboxes {
     return this.objects.get(key);
   }
 
-  /** Removes this version of a parcel: its next hop has it. */
-  remove(key: string, version: string): Promise<void> {
-    return this.objects.delete(key, version);
+  /** Removes this version of a parcel: its next hop has it. @throws StoreError */
+  async remove(peer: string, { key, version, size }: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<void> {
+    if (await this.objects.delete(key, version)) {
+      await this.quota.release(peer, size);
+      this.onRoom(peer);
+    }
+  }
+
+  /** Has `listener` told of each mailbox that has got room; one listener, which must not throw. */
+  whenRoom(listener: (peer: string) => void): void {
+    this.onRoom = listener;
   }
 
   /** Resolves when every parcel that `peer` gets from then on is told to `listener`. */
   subscribe(peer: string, listener: (arrival: ParcelArrival) => void, onGap: () => void): Promise<Subscription> {
     return this.signals.subscribe(channel(peer), (payload) => listener(readParcelSignal(payload)), onGap);
   }
-}
-
-/** What tells a parcel from every other: its recipient, its sender and its message id (RS-001). */
-export function parcelDigest(parcel: Parcel): string {
-  return createHash('sha256')
-    .update(`${parcel.recipient.id}\0${parcel.sender.subjectId}\0${parcel.messageId}`)
-    .digest('base64url');
-}
-
-/** The ids that travel with a stored parcel, for logs. */
-export function parcelMetadata(parcel: Parcel, ids: TraceIds): ObjectMetadata {
-  return {
-    trace: ids.trace,
-    parcel: parcel.messageId,
-    sender: parcel.sender.subjectId,
-    recipient: parcel.recipient.id,
-  };
-}
-
-/** The reverse of `parcelMetadata`. */
-export function storedParcelIds(entry: ObjectEntry): TraceIds {
-  const { trace = '', parcel = '', sender = '', recipient = '' } = entry.metadata;
-  return { trace, parcel, sender, recipient };
 }
 
 function mailboxPrefix(peer: string): string {
