@@ -2,6 +2,7 @@
  * The 7 octets that messages start with (RS-001, protocol section 1): `Awala`, the concrete type, the version.
  */
 
+/** The start of every message. */
 const AWALA = Buffer.from('Awala', 'latin1');
 const VERSION = 0;
 

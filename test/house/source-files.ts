@@ -24,7 +24,7 @@ export function withoutComments(text: string): string {
 
 /** What a file imports, statically or not, values or types; relative ones as paths from the project's root. */
 export function importsOf(file: SourceFile): string[] {
-  const specifiers = withoutComments(file.text).matchAll(/\b(?:from|import)\s*\(?\s*(['"`])([^'"`\n]+)\1/g);
+  const specifiers = withoutComments(file.text).matchAll(/\b(?:from\s*|import\s*\(?\s*)(['"`])([^'"`\n]+)\1/g);
   return [...specifiers].map(([, , specifier = '']) =>
     specifier.startsWith('.') ? path.posix.join(path.posix.dirname(file.path), specifier) : specifier,
   );

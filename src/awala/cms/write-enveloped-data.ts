@@ -11,6 +11,7 @@ import { type PublicSessionKey, readSessionPublicKey, type SessionKeyPair } from
 import {
   CONTENT_CIPHERS,
   type ContentCipher,
+  ciphertextOctets,
   encryptContent,
   newContentEncryption,
   writeContentEncryption,
@@ -75,19 +76,27 @@ export function writeEnvelopedData(parts: EnvelopedDataParts): Buffer {
     sequence(sequence(constructed(contextConstructed(0), octetString(recipient.keyId)), octetString(wrappedKey))),
   );
   const originatorKeyId = sequence(oid(Oid.ORIGINATOR_SESSION_KEY_ID), constructed(Tag.SET, octetString(sender.keyId)));
-  const ciphertext = encryptContent(encryption, contentKey, plaintext);
-  const encryptedContentInfo = [oid(Oid.DATA), writeContentEncryption(encryption), ...enclosed(context(0), ciphertext)];
-  const envelopedData = [
+  const end = constructed(contextConstructed(1), originatorKeyId);
+  const octets = ciphertextOctets(encryption, plaintext.length);
+
+  // What stands before the ciphertext, from the inside out, so that the ciphertext is put in its place at once.
+  let start = Buffer.concat([oid(Oid.DATA), writeContentEncryption(encryption), header(context(0), octets)]);
+  start = Buffer.concat([
     integer(ENVELOPED_DATA_VERSION),
     constructed(Tag.SET, keyAgreement),
-    ...enclosed(Tag.SEQUENCE, encryptedContentInfo),
-    constructed(contextConstructed(1), originatorKeyId),
-  ];
-  const contentInfo = [
-    oid(Oid.ENVELOPED_DATA),
-    ...enclosed(contextConstructed(0), enclosed(Tag.SEQUENCE, envelopedData)),
-  ];
-  return Buffer.concat(enclosed(Tag.SEQUENCE, contentInfo));
+    header(Tag.SEQUENCE, start.length + octets),
+    start,
+  ]);
+  const following = octets + end.length;
+  start = Buffer.concat([header(Tag.SEQUENCE, start.length + following), start]);
+  start = Buffer.concat([oid(Oid.ENVELOPED_DATA), header(contextConstructed(0), start.length + following), start]);
+  start = Buffer.concat([header(Tag.SEQUENCE, start.length + following), start]);
+
+  const message = Buffer.allocUnsafe(start.length + following);
+  start.copy(message);
+  encryptContent(encryption, contentKey, plaintext, message.subarray(start.length, start.length + octets));
+  end.copy(message, start.length + octets);
+  return message;
 }
 
 function sharedOctets(sender: SessionKeyPair, recipient: PublicSessionKey): Buffer {
@@ -100,10 +109,4 @@ function sharedOctets(sender: SessionKeyPair, recipient: PublicSessionKey): Buff
   } catch (error) {
     throw new AwalaError('KEY_UNSUPPORTED', "Sender's private session key cannot be used", { cause: error });
   }
-}
-
-/** An element in pieces, so that the ciphertext is copied once, at the end, and not at each level around it. */
-function enclosed(tag: number, pieces: readonly Buffer[]): Buffer[] {
-  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  return [header(tag, length), ...pieces];
 }
