@@ -81,7 +81,6 @@ const STATUS_MENDS: Readonly<Record<number, string>> = {
   413: 'A proxy before the gateway limits bodies: allow 9 MiB',
   415: 'A proxy before the gateway changes Content-Type: pass it on as it is',
   422: "The gateway refused the parcel for good: look into its log for the reason's code",
-  426: 'A proxy before the gateway does not pass WebSockets on: let it keep Upgrade and Connection',
   429: 'Too many registrations came from this address: wait, or allow more (REGISTRATIONS_PER_ADDRESS)',
   502: 'A proxy stands before a gateway that does not run, or on another port than the proxy believes',
   503: 'The gateway is up but a store is not: look at GET /ping on its ops port',
@@ -92,19 +91,32 @@ const STATUS_MENDS: Readonly<Record<number, string>> = {
 export function requireStatus(answer: Answer, due: number, what: string): void {
   if (answer.status !== due) {
     const said = answer.contentType?.startsWith('text/plain') ? `: ${firstLine(answer.body)}` : '';
-    throw statusFault(answer.status, due, what, said);
+    throw new DoctorFault(
+      'STATUS_UNEXPECTED',
+      `${what} was answered ${answer.status} instead of ${due}${said}`,
+      mendOf(answer.status),
+    );
   }
 }
 
-/** A finding about a status that is not the due one. */
-export function statusFault(status: number, due: number, what: string, said = ''): DoctorFault {
-  const redirect = status >= 300 && status < 400;
+/**
+ * A finding about a WebSocket that was refused.
+ *
+ * @param status instead of 101
+ */
+export function upgradeFault(status: number): DoctorFault {
   const mend =
-    STATUS_MENDS[status] ??
-    (redirect
-      ? 'Deployed clients follow no redirect here: give the final URL, https:// if it is that'
-      : "Look into the gateway's log for this request");
-  return new DoctorFault('STATUS_UNEXPECTED', `${what} was answered ${status} instead of ${due}${said}`, mend);
+    status >= 500
+      ? mendOf(status)
+      : 'Let proxies before the gateway pass WebSockets on (Upgrade and Connection), and run its collection service there';
+  return new DoctorFault('STATUS_UNEXPECTED', `The WebSocket request was answered ${status} instead of 101`, mend);
+}
+
+function mendOf(status: number): string {
+  if (status >= 300 && status < 400) {
+    return 'Deployed clients follow no redirect here: give the final URL, https:// if it is that';
+  }
+  return STATUS_MENDS[status] ?? "Look into the gateway's log for this request";
 }
 
 /** @throws DoctorFault CONTENT_TYPE_UNEXPECTED: clients compare the whole string */

@@ -5,7 +5,7 @@ import { on } from 'node:events';
 import { type RawData, WebSocket } from 'ws';
 import { readHandshakeChallenge, writeHandshakeResponse } from '../awala/poweb/collection-handshake.ts';
 import { MAX_PARCEL_DELIVERY_OCTETS, readParcelDelivery } from '../awala/poweb/parcel-delivery.ts';
-import { statusFault } from './call.ts';
+import { upgradeFault } from './call.ts';
 import { DoctorFault } from './fault.ts';
 import { networkFault } from './network-fault.ts';
 
@@ -57,7 +57,7 @@ export async function* collectParcels(url: URL, request: CollectionRequest): Asy
   });
   socket.on('error', (error) => failure.abort(networkFault(error, url)));
   socket.once('unexpected-response', (_, response) => {
-    failure.abort(statusFault(response.statusCode ?? 0, 101, 'The WebSocket request'));
+    failure.abort(upgradeFault(response.statusCode ?? 0));
   });
   const silence = setTimeout(() => {
     failure.abort(

@@ -76,7 +76,7 @@ const CODES: readonly [RegExp, (error: Error, url: URL) => DoctorFault][] = [
       ),
   ],
   [
-    /^HPE_/,
+    /^(HPE_.*|HTTPParserError)$/,
     (error, url) =>
       new DoctorFault(
         'NOT_HTTP',
@@ -109,8 +109,9 @@ export function networkFault(error: unknown, url: URL): DoctorFault {
     return error;
   }
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const explain = code && CODES.find(([pattern]) => pattern.test(code))?.[1];
+    // What undici cannot parse has a name only.
+    const { code = cause.name } = cause as NodeJS.ErrnoException;
+    const explain = CODES.find(([pattern]) => pattern.test(code))?.[1];
     if (explain) {
       return explain(cause, url);
     }
