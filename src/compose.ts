@@ -8,10 +8,9 @@ import { type LocalBackends, openLocalBackends } from './backends/local/local-ba
 import { type Config, controlSocketPath, type ServiceName } from './config.ts';
 import { ConnectionParams } from './gateway/connection-params.ts';
 import { Identity } from './gateway/identity.ts';
-import { Mailboxes } from './gateway/mailbox.ts';
-import { Outbox } from './gateway/outbox.ts';
 import { ParcelCollections } from './gateway/parcel-collections.ts';
 import { ParcelDelivery } from './gateway/parcel-delivery.ts';
+import { ParcelStorage } from './gateway/parcel-storage.ts';
 import type { Clock } from './gateway/ports.ts';
 import { Registration } from './gateway/registration.ts';
 import { SessionKeys } from './gateway/session-keys.ts';
@@ -141,13 +140,13 @@ async function openServers(
   const { objects, records, signals, meters } = backends;
   const isChosen = (name: ServiceName) => config.services.includes(name);
   const certificates = new CertificateCache();
-  const mailboxes = new Mailboxes({ objects, signals });
-  const outbox = new Outbox({ objects });
-  const delivery = new ParcelDelivery({ identity, mailboxes, outbox, meters, certificates, clock });
+  const storage = new ParcelStorage({ objects, signals, meters, clock });
+  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock });
+  const registrationRate = { limit: config.registrationsPerAddress, period: REGISTRATIONS_PERIOD };
   const limits = new AddressLimits({
     meters,
     clock,
-    rates: { registration: { limit: config.registrationsPerAddress, period: REGISTRATIONS_PERIOD } },
+    rates: { preRegistration: registrationRate, registration: registrationRate },
   });
   const bodyBudget = new BodyBudget(config.bodiesInFlight);
   const open = (name: string, port: number): Promise<HttpServer> =>
@@ -171,7 +170,7 @@ async function openServers(
       await servePoWeb(server, { registration, delivery, connectionParams, limits });
     }
     if (isChosen('collection')) {
-      const collections = new ParcelCollections({ identity, mailboxes, certificates, clock });
+      const collections = new ParcelCollections({ identity, storage, certificates, clock });
       serveCollection(server, { collections, limits, maxAge: config.collectionMaxAge });
     }
     servers.push(server);

@@ -41,7 +41,7 @@ export class BodyBudget {
   /** @throws HttpError BODIES_IN_FLIGHT, when there is no room */
   take(octets: number): void {
     if (!this.hasRoomFor(octets)) {
-      throw new HttpError('BODIES_IN_FLIGHT', 503, 'Too many requests are in hand');
+      throw tooManyInFlight();
     }
     this.octets += octets;
   }
@@ -147,7 +147,7 @@ class Reception {
         throw this.tooLarge();
       }
       if (!budget.hasRoomFor(this.announced)) {
-        throw new HttpError('BODIES_IN_FLIGHT', 503, 'Too many requests are in hand');
+        throw tooManyInFlight();
       }
     }
   }
@@ -155,6 +155,9 @@ class Reception {
   /** Resolves with the whole body. */
   complete(): Promise<Buffer> {
     const { message } = this;
+    if (message.destroyed) {
+      return Promise.reject(clientGone());
+    }
     return new Promise((resolve, reject) => {
       const settle = () => {
         this.pace.forget(upload);
@@ -180,7 +183,7 @@ class Reception {
       };
       const onGone = () => {
         settle();
-        reject(new HttpError('CLIENT_GONE', 400, 'Request was not completed'));
+        reject(clientGone());
       };
       const upload = this.pace.watch(() => fail(new HttpError('UPLOAD_TOO_SLOW', 503, 'Request comes too slowly')));
       message.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
@@ -217,4 +220,12 @@ class Reception {
   private tooLarge(): HttpError {
     return new HttpError('BODY_TOO_LARGE', 413, `Body is larger than ${this.limit} octets`);
   }
+}
+
+function tooManyInFlight(): HttpError {
+  return new HttpError('BODIES_IN_FLIGHT', 503, 'Too many requests are in hand');
+}
+
+function clientGone(): HttpError {
+  return new HttpError('CLIENT_GONE', 400, 'Request was not completed');
 }

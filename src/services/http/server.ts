@@ -65,6 +65,9 @@ const TIMEOUT_CHECK_INTERVAL = 1000;
 
 const TLS_HANDSHAKE_TIMEOUT = 10_000;
 
+/** How often dropped connections are told in the log at most, in milliseconds. */
+const DROP_LOG_INTERVAL = 60_000;
+
 /** How often idle connections are closed while the server stops, in milliseconds. */
 const IDLE_CHECK_INTERVAL = 200;
 
@@ -214,7 +217,10 @@ export class HttpServer implements Service {
       if (deadline.aborted) {
         cut();
       }
-      await Promise.all(this.drains.map((drain) => drain(deadline)));
+      const drained = await Promise.allSettled(this.drains.map((drain) => drain(deadline)));
+      for (const { reason: err } of drained.filter(({ status }) => status === 'rejected') as PromiseRejectedResult[]) {
+        this.log.error({ err }, 'Drain failed');
+      }
       await Promise.all([closed, this.app.close()]);
     } finally {
       deadline.removeEventListener('abort', cut);
@@ -245,10 +251,7 @@ export class HttpServer implements Service {
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.upgradeOf(request)?.(request, socket, head, clientAddress(request, this.isTrustedProxy));
     });
-    server.on('connection', (socket: Socket) => {
-      this.sockets.add(socket);
-      socket.once('close', () => this.sockets.delete(socket));
-    });
+    this.follow(server);
     return server as Server;
   }
 
@@ -256,22 +259,47 @@ export class HttpServer implements Service {
     return headers.upgrade?.toLowerCase() === 'websocket' ? this.upgrades.get(url.split('?', 1)[0] ?? '') : undefined;
   }
 
+  /** Keeps account of connections, and tells when there are too many. */
+  private follow(server: Server): void {
+    const { sockets, log } = this;
+    // One function for all: tens of thousands of connections idle here.
+    function forget(this: Socket): void {
+      sockets.delete(this);
+    }
+    server.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.on('close', forget);
+    });
+    let quietUntil = 0;
+    server.on('drop', () => {
+      if (Date.now() >= quietUntil) {
+        quietUntil = Date.now() + DROP_LOG_INTERVAL;
+        log.warn({ connections: sockets.size }, 'Connections are dropped: too many are open');
+      }
+    });
+  }
+
   /** Answers what never became a request: broken or oversized headers, or a request that took too long. */
   private answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-    if (error.code === 'ECONNRESET' || !socket.writable) {
-      socket.destroy();
-      return;
+    const status = brokenRequestStatus(error.code ?? '');
+    if (status && socket.writable) {
+      this.log.debug({ code: error.code }, 'Broken request');
+      socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     }
-    // Slowness is no refusal for good: some clients would drop the message on any 4xx.
-    const status =
-      error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? `503 Service Unavailable\r\nRetry-After: ${RETRY_AFTER}`
-        : error.code === 'HPE_HEADER_OVERFLOW'
-          ? '431 Request Header Fields Too Large'
-          : '400 Bad Request';
-    this.log.debug({ code: error.code }, 'Broken request');
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy());
+    socket.destroy();
   }
+}
+
+/** The status line, and more headers where due; undefined for faults of the connection, such as failed handshakes. */
+function brokenRequestStatus(code: string): string | undefined {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    // Slowness is no refusal for good: some clients would drop the message on any 4xx.
+    return `503 Service Unavailable\r\nRetry-After: ${RETRY_AFTER}`;
+  }
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return '431 Request Header Fields Too Large';
+  }
+  return code.startsWith('HPE_') ? '400 Bad Request' : undefined;
 }
 
 function closeServer(server: Server): Promise<void> {

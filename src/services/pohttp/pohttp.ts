@@ -2,14 +2,12 @@
  * PoHTTP (RS-007): parcels from the Internet for endpoints behind this gateway.
  */
 import type { FastifyInstance } from 'fastify';
+import { MAX_MESSAGE_LENGTH } from '../../awala/ramf/ramf-message.ts';
 import type { ParcelDelivery } from '../../gateway/parcel-delivery.ts';
 import { requireContentType } from '../http/content-type.ts';
 import { answerRefusals } from '../http/refusals.ts';
 import type { HttpServer } from '../http/server.ts';
 import { pohttpRefusal } from './refusal.ts';
-
-/** A whole RAMF message as deployed clients may send it (protocol section 3), in octets. */
-const MAX_PARCEL_BODY = 9_437_184;
 
 /** Puts PoHTTP's route on a server that does not listen yet. */
 export async function servePoHttp(server: HttpServer, { delivery }: { delivery: ParcelDelivery }): Promise<void> {
@@ -21,7 +19,7 @@ export async function servePoHttp(server: HttpServer, { delivery }: { delivery: 
       const ids = { trace: request.id };
       request.ids = ids;
       requireContentType(request.raw, 'application/vnd.awala.parcel');
-      await bodies.receive(request.raw, MAX_PARCEL_BODY, (body) => delivery.fromInternet(body, ids));
+      await bodies.receive(request.raw, MAX_MESSAGE_LENGTH, (body) => delivery.fromInternet(body, ids));
       log.info(ids, 'Parcel accepted');
       return reply.code(202).send();
     });

@@ -2,6 +2,8 @@
  * PoWeb (RS-016) but for collection: registration of private gateways, and delivery of their parcels.
  */
 import type { FastifyInstance } from 'fastify';
+import { MAX_REGISTRATION_REQUEST_OCTETS } from '../../awala/poweb/registration-request.ts';
+import { MAX_MESSAGE_LENGTH } from '../../awala/ramf/ramf-message.ts';
 import type { ConnectionParams } from '../../gateway/connection-params.ts';
 import type { TraceIds } from '../../gateway/errors.ts';
 import type { ParcelDelivery } from '../../gateway/parcel-delivery.ts';
@@ -14,13 +16,7 @@ import type { HttpServer } from '../http/server.ts';
 import { readCountersignatureHeader } from './countersignature-header.ts';
 import { deliveryRefusal, registrationRefusal } from './refusal.ts';
 
-/** A whole RAMF message as deployed clients may send it (protocol section 3), in octets. */
-export const MAX_PARCEL_BODY = 9_437_184;
-
-/** RS-016, in octets. */
-const MAX_REGISTRATION_BODY = 1024 * 1024;
-
-/** Generous, so that what is a little too long gets the same answer as what is malformed. */
+/** In octets. Generous, so that what is a little too long gets the same answer as what is malformed. */
 const MAX_PRE_REGISTRATION_BODY = 1024;
 
 /** SHA-256 of a public key, in hexadecimal. */
@@ -67,7 +63,7 @@ function serveRegistration(app: FastifyInstance, server: HttpServer, parts: PoWe
     const ids = traced(request);
     requireContentType(request.raw, 'application/vnd.awala.node-registration.request');
     const registered = await limitedByAddress(limits, request.ip, 'registration', () =>
-      bodies.receive(request.raw, MAX_REGISTRATION_BODY, (body) => registration.register(body)),
+      bodies.receive(request.raw, MAX_REGISTRATION_REQUEST_OCTETS, (body) => registration.register(body)),
     );
     ids.peer = registered.peer;
     log.info(ids, 'Private gateway registered');
@@ -88,7 +84,7 @@ function serveDelivery(app: FastifyInstance, server: HttpServer, { delivery }: P
     const ids = traced(request);
     requireContentType(request.raw, 'application/vnd.awala.parcel');
     const countersignature = readCountersignatureHeader(request.headers.authorization);
-    await bodies.receive(request.raw, MAX_PARCEL_BODY, (body) =>
+    await bodies.receive(request.raw, MAX_MESSAGE_LENGTH, (body) =>
       delivery.fromPrivateGateway(body, countersignature, ids),
     );
     log.info(ids, 'Parcel accepted');

@@ -33,6 +33,11 @@ async function start(
       return reply.header('content-type', 'application/x-test').send(Buffer.from(String(body.length)));
     }),
   );
+  server.app.post('/late', async (message, reply) => {
+    await gate(Buffer.alloc(0));
+    await server.bodies.receive(message.raw, LIMIT, () => {});
+    return reply.send();
+  });
   server.app.get('/address', (message, reply) => reply.send(Buffer.from(message.ip)));
   server.app.get('/fault', () => {
     throw new Error('Secret detail');
@@ -135,11 +140,12 @@ describe('Every port', () => {
   });
 
   test('drops connections over the most that may be open', async (t) => {
-    const { url } = await start(t, { limits: { maxConnections: 2 } });
+    const { url, lines } = await start(t, { limits: { maxConnections: 2 } });
     const first = await RawConnection.open(url);
     const second = await RawConnection.open(url);
     const third = await RawConnection.open(url);
     await third.closed();
+    assert.ok(lines.some(({ level, connections }) => level === 40 && connections === 2));
     await first.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     assert.equal((await first.response()).status, 200);
     first.close();
@@ -308,6 +314,24 @@ describe('A body', () => {
       lines.filter(({ level, msg }) => level !== 20 && !String(msg).startsWith('Listening')),
       [],
     );
+  });
+});
+
+describe('A client that goes away', () => {
+  test('before its body is received holds nothing up', async (t) => {
+    const { gate, arrived, open } = gated();
+    const { url, lines } = await start(t, {}, gate);
+    const connection = await RawConnection.open(url);
+    await connection.write('POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na');
+    await arrived;
+    connection.close();
+    while (!lines.some(({ msg }) => msg === 'Broken request')) {
+      await delay(5);
+    }
+    open();
+    while (!lines.some(({ msg }) => msg === 'Request was not completed')) {
+      await delay(5);
+    }
   });
 });
 

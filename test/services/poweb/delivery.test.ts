@@ -7,10 +7,10 @@ import { request } from 'undici';
 import { AwalaError } from '../../../src/awala/errors.ts';
 import { writeParcelCountersignature } from '../../../src/awala/poweb/countersignature.ts';
 import { MAX_PARCEL_LENGTH } from '../../../src/awala/ramf/parcel.ts';
+import { MAX_MESSAGE_LENGTH } from '../../../src/awala/ramf/ramf-message.ts';
 import { writeParcel } from '../../../src/awala/ramf/write-ramf.ts';
 import { GatewayError } from '../../../src/gateway/errors.ts';
 import { StoreError } from '../../../src/gateway/ports.ts';
-import { MAX_PARCEL_BODY } from '../../../src/services/poweb/poweb.ts';
 import { deliveryRefusal } from '../../../src/services/poweb/refusal.ts';
 import { type Doors, openDoors } from '../../support/doors.ts';
 import {
@@ -114,6 +114,8 @@ describe('Delivery over PoWeb', () => {
       { authorization: 'Awala-Countersignature' },
       { authorization: 'Bearer abcd' },
       { authorization: 'Awala-Countersignature !!!!' },
+      { authorization: 'Awala-Countersignature YWJj!!!!ZA==' },
+      { authorization: 'Awala-CountersignatureYWJjZA==' },
       { authorization: 'Awala-Countersignature YWJjZA==' },
     ];
     for (const header of headers) {
@@ -143,7 +145,7 @@ describe('Delivery over PoWeb', () => {
   test('answers a body over 9,437,184 octets with 413', async (t) => {
     const { poweb } = await setUp(t);
     const headers = { authorization: 'Awala-Countersignature YWJjZA==' };
-    const { status } = await post(poweb, Buffer.alloc(MAX_PARCEL_BODY + 1), headers);
+    const { status } = await post(poweb, Buffer.alloc(MAX_MESSAGE_LENGTH + 1), headers);
     assert.equal(status, 413);
   });
 
