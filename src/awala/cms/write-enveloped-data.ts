@@ -101,12 +101,11 @@ export function writeEnvelopedData(parts: EnvelopedDataParts): Buffer {
 
 function sharedOctets(sender: SessionKeyPair, recipient: PublicSessionKey): Buffer {
   const { keyObject, curve } = readSessionPublicKey(recipient.publicKey);
-  if (readSessionPublicKey(sender.publicKey).curve !== curve) {
-    throw new AwalaError('KEY_UNSUPPORTED', `Sender's session key is not on the recipient's curve, ${curve}`);
-  }
   try {
     return agree(createPrivateKey({ key: sender.privateKey, format: 'der', type: 'pkcs8' }), keyObject);
   } catch (error) {
-    throw new AwalaError('KEY_UNSUPPORTED', "Sender's private session key cannot be used", { cause: error });
+    throw new AwalaError('KEY_UNSUPPORTED', `Sender's session key is not on the recipient's curve, ${curve}`, {
+      cause: error,
+    });
   }
 }

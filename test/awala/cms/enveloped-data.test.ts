@@ -2,14 +2,19 @@
  * Messages of channel sessions: what is written is read, what was changed is refused, and refusals tell nothing.
  */
 import assert from 'node:assert/strict';
-import { createPrivateKey, randomBytes } from 'node:crypto';
+import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { oid } from '../../../src/awala/asn1/writer.ts';
 import { CONTENT_CIPHERS, type ContentCipher } from '../../../src/awala/cms/content-cipher.ts';
 import { readEnvelopedData } from '../../../src/awala/cms/enveloped-data.ts';
-import { KEY_DERIVATIONS, type KeyDerivation } from '../../../src/awala/cms/key-agreement.ts';
-import { KEY_WRAPS, type KeyWrap } from '../../../src/awala/cms/key-wrap.ts';
+import {
+  agree,
+  deriveKeyEncryptionKey,
+  KEY_DERIVATIONS,
+  type KeyDerivation,
+} from '../../../src/awala/cms/key-agreement.ts';
+import { KEY_WRAPS, type KeyWrap, wrapKey } from '../../../src/awala/cms/key-wrap.ts';
 import { DEFAULT_SESSION_ALGORITHMS, writeEnvelopedData } from '../../../src/awala/cms/write-enveloped-data.ts';
 import { AwalaError } from '../../../src/awala/errors.ts';
 import { Oid } from '../../../src/awala/oids.ts';
@@ -117,6 +122,29 @@ describe('Messages of channel sessions', () => {
     const first = writeEnvelopedData(parts);
     assert.deepEqual(asked.splice(0), [16, 16, 64]);
     assert.deepEqual(writeEnvelopedData(parts), first);
+  });
+
+  test('are read when their sender derived the key with NULL where RFC 5753 has no parameters, as old senders did', () => {
+    const drawn: Buffer[] = [];
+    const random = (octets: number) => {
+      drawn.push(randomBytes(octets));
+      return drawn.at(-1) as Buffer;
+    };
+    const plaintext = corpusPlaintext(20);
+    const bytes = writeEnvelopedData({ plaintext, recipient, sender, random });
+    const [, contentKey, ukm] = drawn;
+    assert.ok(contentKey && ukm);
+    const shared = agree(
+      createPrivateKey({ key: sender.privateKey, format: 'der', type: 'pkcs8' }),
+      createPublicKey({ key: recipient.publicKey, format: 'der', type: 'spki' }),
+    );
+    const params = { keyDerivation: 'sha256', keyWrap: 'aes128-wrap', ukm } as const;
+    const wrapped = wrapKey('aes128-wrap', deriveKeyEncryptionKey(shared, params), contentKey);
+    const wrappedAsOfOld = wrapKey('aes128-wrap', deriveKeyEncryptionKey(shared, params, true), contentKey);
+    const at = bytes.indexOf(wrapped);
+    assert.ok(at > 0);
+    wrappedAsOfOld.copy(bytes, at);
+    assert.deepEqual(readEnvelopedData(bytes).decrypt(recipient.privateKey), plaintext);
   });
 
   test('are not written for a key on another curve, nor for one that is no curve key', () => {
