@@ -4,7 +4,6 @@
  * The first SIGTERM or SIGINT stops it in order (flow 7 of docs/flow.md), within the grace period; a second one ends it
  * at once.
  */
-import { once } from 'node:events';
 import { flushCompileCache } from 'node:module';
 import { type Gateway, startGateway } from '../compose.ts';
 import { type Config, type Environment, readConfig } from '../config.ts';
@@ -14,6 +13,12 @@ import { table } from './table.ts';
 
 const CLEAN = 0;
 const FAULT = 1;
+
+/**
+ * A signal that follows the first within so many milliseconds is the same one, come by another way: terminals and
+ * supervisors signal the whole process group, and npm and our launcher pass on what they get.
+ */
+const SAME_SIGNAL = 200;
 
 /**
  * Resolves when the gateway has ended.
@@ -58,16 +63,21 @@ function announce(gateway: Gateway, config: Config, version: string, log: Log): 
 }
 
 /** Resolves with the first signal to stop; the second ends the process. */
-async function stopSignal(log: Log): Promise<string> {
-  const first = await Promise.race(['SIGTERM', 'SIGINT'].map((signal) => once(process, signal).then(() => signal)));
-  for (const signal of ['SIGTERM', 'SIGINT']) {
-    process.once(signal, () => {
+function stopSignal(log: Log): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let first: number | undefined;
+  const onSignal = (signal: string) => {
+    if (first === undefined) {
+      first = performance.now();
+      resolve(signal);
+    } else if (performance.now() - first > SAME_SIGNAL) {
       log.logger.warn({ signal }, 'Ending at once');
       log.flush();
       process.exit(FAULT);
-    });
-  }
-  return first;
+    }
+  };
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  return promise;
 }
 
 /** What nobody caught leaves the process in an unknown state: better to end, and to start again from the stores. */

@@ -7,9 +7,10 @@ import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { suite, type TestContext, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { readConnectionParams } from '../../src/awala/connection-params.ts';
-import { projectRoot, spawnGateway, temporaryDirectory } from '../support/gateway.ts';
+import { projectRoot, type SpawnedGateway, spawnGateway, temporaryDirectory } from '../support/gateway.ts';
 
 const run = promisify(execFile);
 
@@ -114,9 +115,15 @@ suite('The program', () => {
   test('ends at once on a second signal, while a request still holds up the first', async () => {
     await using gateway = await spawnGateway();
     using _request = await requestInHand(gateway.poweb);
-    gateway.process.kill('SIGTERM');
-    await gateway.logged('Stopping');
-    assert.deepEqual(await gateway.end('SIGTERM'), { code: 1, signal: null });
+    const { log } = await stopTwice(gateway);
+    assert.deepEqual(await gateway.exited, { code: 1, signal: null });
+    assert.equal(log.at(-1)?.msg, 'Ending at once');
+  });
+
+  test('takes a signal that comes twice at the same time, by npm and from the terminal, for one', async () => {
+    await using gateway = await spawnGateway();
+    gateway.process.kill('SIGINT');
+    assert.deepEqual(await gateway.end('SIGTERM'), { code: 0, signal: null });
   });
 
   test('gives up what is in hand when the grace period is over', async () => {
@@ -288,6 +295,19 @@ async function launch(context: TestContext): Promise<{ launcherProcess: ChildPro
     }
   }
   throw new Error('The gateway did not start');
+}
+
+/** Tells a gateway to stop, and again until it has ended. */
+async function stopTwice(gateway: SpawnedGateway): Promise<SpawnedGateway> {
+  let hasEnded = false;
+  gateway.exited.then(() => {
+    hasEnded = true;
+  });
+  while (!hasEnded) {
+    gateway.process.kill('SIGTERM');
+    await pause(50);
+  }
+  return gateway;
 }
 
 /** A request whose body the gateway waits for, in vain. */

@@ -121,7 +121,7 @@ export async function spawnGateway(
   };
   const kill = () => send('SIGKILL');
   process.once('exit', kill);
-  const exited = once(child, 'exit').then(([code, signal]): Exit => {
+  const exited = once(child, 'close').then(([code, signal]): Exit => {
     process.off('exit', kill);
     return { code, signal };
   });
