@@ -6,10 +6,9 @@ import { constructed, dateTime, header, integer, visibleString } from '../asn1/w
 import { type Signer, signData } from '../cms/sign.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
 import { isDomainName } from '../internet-address.ts';
+import { messagePrefix } from '../message-prefix.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { MAX_PAYLOAD_LENGTH, MAX_TTL, RamfType, type Recipient } from './ramf-message.ts';
-
-const VERSION = 0;
 
 /** What a message says. */
 export interface RamfFields {
@@ -40,9 +39,8 @@ export async function writeRamfMessage(
   authorities: readonly Certificate[] = [],
 ): Promise<Buffer> {
   checkFields(fields);
-  const prefix = Buffer.from([...Buffer.from('Awala'), type, VERSION]);
   const content = refusingAs('RAMF_MALFORMED', 'RAMF message', () => serialize(fields));
-  return Buffer.concat([prefix, ...(await signData(content, sender, { certificates: authorities }))]);
+  return Buffer.concat([messagePrefix(type), ...(await signData(content, sender, { certificates: authorities }))]);
 }
 
 /** Serializes a parcel; see `writeRamfMessage`. The sender's certificate is its delivery authorization (PDA). */
