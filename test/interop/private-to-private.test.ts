@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   Parcel,
   type ParcelCollection,
+  ParcelCollectionHandshakeSigner,
   ServiceMessage,
   SessionEnvelopedData,
   SessionKeyPair,
@@ -15,6 +17,9 @@ import { type OfficialEndpoint, OfficialPrivateGateway, type OfficialSender } fr
 
 /** The largest parcel that can travel in cargo (protocol section 3), in octets. */
 const LARGEST_PARCEL = 8_322_037;
+
+/** Milliseconds without a ping after which the client believes that the connection is dead. */
+const CLIENT_PATIENCE = 7000;
 
 describe('Private to private by the official JavaScript client', () => {
   let gateway: InProcessGateway;
@@ -88,6 +93,41 @@ describe('Private to private by the official JavaScript client', () => {
 
     assert.deepEqual(await next, sent);
     await collections.return(undefined);
+  });
+
+  test('a keep-alive collection in which nothing happens is not given up by the client', async () => {
+    let handshakes = 0;
+    const collections = receiving.collect(StreamingMode.KEEP_ALIVE, () => {
+      handshakes++;
+    });
+    const next = acknowledgeNext(collections);
+    // It drops a connection after 7 seconds without a ping, makes a new one, and tells only by a further handshake.
+    await pause(CLIENT_PATIENCE + 1000);
+
+    const sent = await deliver();
+
+    assert.deepEqual(await next, sent);
+    assert.equal(handshakes, 1);
+    await collections.return(undefined);
+  });
+
+  test('one collection serves two private gateways', async () => {
+    const further = await OfficialPrivateGateway.register(gateway.poweb);
+    const furtherEndpoint = await further.newEndpoint();
+    const parcel = await furtherEndpoint.writeParcel(await furtherEndpoint.authorize(sender.identity), randomBytes(64));
+    const sent = await deliver();
+    await sending.deliver(parcel);
+
+    const collected: Buffer[] = [];
+    const signers = [receiving, further].map(
+      ({ certificate, identity }) => new ParcelCollectionHandshakeSigner(certificate, identity.privateKey),
+    );
+    for await (const collection of receiving.client.collectParcels(signers, StreamingMode.CLOSE_UPON_COMPLETION)) {
+      collected.push(Buffer.from(collection.parcelSerialized));
+      await collection.ack();
+    }
+
+    assert.deepEqual(collected, [sent, Buffer.from(parcel)]);
   });
 
   test('five small parcels that wait at once are all collected', async () => {
