@@ -1,3 +1,6 @@
+/**
+ * Connection parameters, to the official library and back.
+ */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import {

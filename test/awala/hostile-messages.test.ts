@@ -1,3 +1,6 @@
+/**
+ * Messages from strangers, changed or made up: every reader refuses them with a code, or finds the same in them.
+ */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import fc from 'fast-check';

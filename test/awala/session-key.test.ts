@@ -1,3 +1,6 @@
+/**
+ * The public half of session keys: which are read, and which are refused.
+ */
 import assert from 'node:assert/strict';
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { describe, it } from 'node:test';

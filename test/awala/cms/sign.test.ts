@@ -1,3 +1,6 @@
+/**
+ * What signs: its SignedData is DER, has the structure that clients read, and verifies here and in OpenSSL.
+ */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { webcrypto } from 'node:crypto';

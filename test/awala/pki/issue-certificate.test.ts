@@ -1,3 +1,6 @@
+/**
+ * Certificates that we issue: their octets, what is refused, and that other implementations accept them.
+ */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';

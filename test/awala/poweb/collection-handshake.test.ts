@@ -1,3 +1,6 @@
+/**
+ * The messages of the collection handshake, to the official library and back.
+ */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import {

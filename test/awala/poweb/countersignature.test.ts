@@ -1,3 +1,6 @@
+/**
+ * Parcel countersignatures: whose are accepted, and that the official library and we verify each other's.
+ */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import {

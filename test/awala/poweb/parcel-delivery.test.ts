@@ -1,3 +1,6 @@
+/**
+ * The message that carries a parcel in a collection, to the official library and back.
+ */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ParcelDelivery } from '@relaycorp/relaynet-core';

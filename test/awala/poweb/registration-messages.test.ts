@@ -1,3 +1,6 @@
+/**
+ * The three messages of registration (PNRA, PNRR, PNR), to the official library and back.
+ */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import {

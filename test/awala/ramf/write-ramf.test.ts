@@ -1,3 +1,6 @@
+/**
+ * RAMF messages that we write: their octets, what is refused, and that the official library accepts them.
+ */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import {
