@@ -24,8 +24,9 @@ import type { RsaPublicKey } from './rsa-public-key.ts';
 /** Octets that a serial number may have: 20 with the sign (RFC 5280, section 4.1.2.2). */
 const MAX_SERIAL_NUMBER_OCTETS = 19;
 
-/** From this year on a date is a GeneralizedTime (RFC 5280, section 4.1.2.5). */
+/** From this year on a date is a GeneralizedTime, and from the other a UTCTime (RFC 5280, section 4.1.2.5). */
 const FIRST_GENERALIZED_YEAR = 2050;
+const FIRST_YEAR = 1950;
 
 const UTC_TIME = 0;
 const GENERALIZED_TIME = 1;
@@ -125,6 +126,9 @@ function subjectOf(certificate: Certificate): RelativeDistinguishedNames {
 
 function timeOf(instant: number): Time {
   const value = new Date(wholeSecond(instant));
+  if (!(value.getUTCFullYear() >= FIRST_YEAR && value.getUTCFullYear() <= 9999)) {
+    throw refused(`its dates would not be in the years ${FIRST_YEAR} to 9999`);
+  }
   return new Time({ type: value.getUTCFullYear() < FIRST_GENERALIZED_YEAR ? UTC_TIME : GENERALIZED_TIME, value });
 }
 

@@ -203,6 +203,15 @@ describe('Issuing refuses', () => {
     await assertRejected('CERTIFICATE_MALFORMED', selfSigned({ notBefore: Number.NaN }));
   });
 
+  it('dates that X.509 has no room for', async () => {
+    const notAfter = Date.UTC(1950, 0, 2);
+    await assertRejected('CERTIFICATE_MALFORMED', selfSigned({ notBefore: Date.UTC(1950, 0, 1) - 1, notAfter }));
+    assert.equal((await selfSigned({ notBefore: Date.UTC(1950, 0, 1), notAfter })).notAfter, notAfter);
+    for (const end of [Date.UTC(10_000, 0, 1), 1e20]) {
+      await assertRejected('CERTIFICATE_MALFORMED', selfSigned({ notAfter: end }));
+    }
+  });
+
   it('a serial number that is zero, missing or longer than X.509 allows', async () => {
     for (const serialNumber of [Buffer.alloc(0), Buffer.alloc(16), Buffer.alloc(20, 1)]) {
       await assertRejected('CERTIFICATE_MALFORMED', selfSigned({ serialNumber }));
