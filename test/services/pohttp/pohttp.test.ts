@@ -6,14 +6,15 @@ import { describe, type TestContext, test } from 'node:test';
 import { request } from 'undici';
 import { AwalaError } from '../../../src/awala/errors.ts';
 import { GatewayError } from '../../../src/gateway/errors.ts';
-import { StoreError } from '../../../src/gateway/ports.ts';
+import { type Amount, StoreError } from '../../../src/gateway/ports.ts';
 import { pohttpRefusal } from '../../../src/services/pohttp/refusal.ts';
 import { openDoors } from '../../support/doors.ts';
 import { INTERNET_ADDRESS } from '../../support/gateway-room.ts';
 import { testChain, testParcel } from '../../support/pki.ts';
 
-async function setUp(t: TestContext, rate?: number) {
-  const doors = await openDoors(t);
+async function setUp(t: TestContext, options: { rate?: number; mailboxQuota?: Amount } = {}) {
+  const { rate, mailboxQuota } = options;
+  const doors = await openDoors(t, { quotas: mailboxQuota ? { mailboxQuota } : {} });
   const chain = await testChain({
     gateway: doors.room.asNode(),
     ...(rate !== undefined && { pdaRateLimit: { limit: rate, periodMs: 60_000 } }),
@@ -79,7 +80,13 @@ describe('Delivery over PoHTTP', () => {
   });
 
   test("answers a parcel over its sender's rate with 507", async (t) => {
-    const { post, chain } = await setUp(t, 1);
+    const { post, chain } = await setUp(t, { rate: 1 });
+    assert.equal((await post(await testParcel(chain))).status, 202);
+    assert.equal((await post(await testParcel(chain))).status, 507);
+  });
+
+  test('answers a parcel for a full mailbox with 507', async (t) => {
+    const { post, chain } = await setUp(t, { mailboxQuota: { count: 1, octets: 1_000_000 } });
     assert.equal((await post(await testParcel(chain))).status, 202);
     assert.equal((await post(await testParcel(chain))).status, 507);
   });

@@ -10,7 +10,7 @@ import { MAX_PARCEL_LENGTH } from '../../../src/awala/ramf/parcel.ts';
 import { MAX_MESSAGE_LENGTH } from '../../../src/awala/ramf/ramf-message.ts';
 import { writeParcel } from '../../../src/awala/ramf/write-ramf.ts';
 import { GatewayError } from '../../../src/gateway/errors.ts';
-import { StoreError } from '../../../src/gateway/ports.ts';
+import { type Amount, StoreError } from '../../../src/gateway/ports.ts';
 import { deliveryRefusal } from '../../../src/services/poweb/refusal.ts';
 import { type Doors, openDoors } from '../../support/doors.ts';
 import {
@@ -27,9 +27,12 @@ interface Setting extends Doors {
   readonly chain: TestChain;
 }
 
-async function setUp(t: TestContext, options: { rate?: number } = {}): Promise<Setting> {
-  const doors = await openDoors(t);
-  const { rate } = options;
+async function setUp(
+  t: TestContext,
+  options: { rate?: number; quotas?: { mailboxQuota?: Amount; outboxQuota?: Amount } } = {},
+): Promise<Setting> {
+  const { rate, quotas = {} } = options;
+  const doors = await openDoors(t, { quotas });
   const chain = await testChain({
     gateway: doors.room.asNode(),
     ...(rate !== undefined && { pdaRateLimit: { limit: rate, periodMs: 60_000 } }),
@@ -196,9 +199,21 @@ describe('Delivery over PoWeb', () => {
     assert.ok(kept?.equals(parcel));
   });
 
-  test('answers a parcel over the rate that its recipient allows with 503 and Retry-After', async (t) => {
+  test('accepts a parcel over the rate that its recipient allows, or for a full mailbox, with 202', async (t) => {
     const setting = await setUp(t, { rate: 1 });
     assert.equal((await deliver(setting, await testParcel(setting.chain))).status, 202);
+    assert.equal((await deliver(setting, await testParcel(setting.chain))).status, 202);
+    assert.equal((await stored(setting, 'mailboxes/')).length, 1);
+
+    const full = await setUp(t, { quotas: { mailboxQuota: { count: 0, octets: 0 } } });
+    const { lines } = full;
+    assert.equal((await deliver(full, await testParcel(full.chain))).status, 202);
+    assert.ok(lines.some(({ msg, place }) => msg === 'Parcel accepted' && place === 'held'));
+  });
+
+  test('answers with 503 and Retry-After when neither mailbox nor outbox has room', async (t) => {
+    const none = { count: 0, octets: 0 };
+    const setting = await setUp(t, { quotas: { mailboxQuota: none, outboxQuota: none } });
     const { status, headers } = await deliver(setting, await testParcel(setting.chain));
     assert.equal(status, 503);
     assert.equal(headers['retry-after'], '10');
