@@ -13,7 +13,7 @@ const SQLITE_IOERR_SHMSIZE = 4874;
 
 /** @param error as `node:sqlite` throws it, with SQLite's extended code in `errcode` */
 export function sqliteFault(error: unknown): SqliteFault {
-  const errcode = (error as { errcode?: unknown }).errcode;
+  const errcode = (error as { errcode?: unknown } | undefined)?.errcode;
   if (typeof errcode !== 'number') {
     return 'other';
   }
