@@ -3,16 +3,13 @@
  */
 import type { ConnectionParams } from '../awala/connection-params.ts';
 import type { Registration } from '../awala/poweb/registration.ts';
-import { call, requireStatus } from './call.ts';
 import type { CollectedParcel } from './collection.ts';
 import { Endpoint } from './endpoint.ts';
 import { DoctorFault } from './fault.ts';
-import { fetchConnectionParams, PARCEL_TYPE, PrivateGateway, probe } from './private-gateway.ts';
+import { deliverByPoHttp } from './internet-endpoint.ts';
+import { fetchConnectionParams, PrivateGateway, probe } from './private-gateway.ts';
 import { checkRegistration } from './registration-check.ts';
 import { type Step, type StepObserver, Steps } from './step.ts';
-
-/** How long deployed clients wait for PoHTTP, in milliseconds. */
-const POHTTP_LIMIT = 3000;
 
 const MINUTE = 60_000;
 
@@ -135,7 +132,7 @@ class Examination {
       sent.push(
         await steps.run('pohttp-delivery', ready, async ({ registration, endpoint }) => {
           const bytes = await endpoint.writeParcel(registration.internetAddress, Date.now());
-          await this.deliverOverInternet(pohttp, bytes);
+          await deliverByPoHttp(pohttp, bytes, this.signal);
           return { value: { bytes, door: 'PoHTTP' as const }, detail: `parcel of ${bytes.length} octets accepted` };
         }),
       );
@@ -172,17 +169,6 @@ class Examination {
     // The header has whole seconds: on average half of one was cut off.
     const difference = date === undefined ? undefined : date + 500 - middle;
     return { value: { difference }, detail: `${this.url.host} answers` };
-  }
-
-  private async deliverOverInternet(url: URL, parcel: Buffer): Promise<void> {
-    const answer = await call(url, {
-      method: 'POST',
-      headers: { 'content-type': PARCEL_TYPE },
-      body: parcel,
-      limit: POHTTP_LIMIT,
-      signal: this.signal,
-    });
-    requireStatus(answer, 202, 'The parcel');
   }
 }
 

@@ -11,10 +11,11 @@ import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Certificate } from '../../src/awala/pki/certificate.ts';
-import { call, requireStatus } from '../../src/doctor/call.ts';
+import { call } from '../../src/doctor/call.ts';
 import { Endpoint } from '../../src/doctor/endpoint.ts';
 import { DoctorFault } from '../../src/doctor/fault.ts';
-import { PARCEL_TYPE, PrivateGateway } from '../../src/doctor/private-gateway.ts';
+import { deliverByPoHttp } from '../../src/doctor/internet-endpoint.ts';
+import { PrivateGateway } from '../../src/doctor/private-gateway.ts';
 import { chooseSeed, seededChance } from '../support/chance.ts';
 import { projectRoot, temporaryDirectory } from '../support/gateway.ts';
 
@@ -285,13 +286,7 @@ async function collectRest({ gateway, certificate }: Recipient, ledger: Ledger):
   return duplicates;
 }
 
-async function deliverByPoHttp(url: URL, parcel: Buffer, signal: AbortSignal): Promise<void> {
-  const headers = { 'content-type': PARCEL_TYPE };
-  const answer = await call(url, { method: 'POST', headers, body: parcel, limit: ANSWER_LIMIT, signal });
-  requireStatus(answer, 202, 'The parcel');
-}
-
-/** Waits a little when the gateway was not there; anything else is wrong. */
+/** Waits a little when the gateway was not there, or not there for long enough; anything else is wrong. */
 async function afterAbsence(error: unknown): Promise<void> {
   if (!isAbsence(error)) {
     throw error;
@@ -304,7 +299,7 @@ function isAbsence(error: unknown): boolean {
     return false;
   }
   const isCutCollection = error.code === 'COLLECTION_CLOSED' && error.message.includes('1006');
-  return isCutCollection || ['UNREACHABLE', 'CONNECTION_CLOSED'].includes(error.code);
+  return isCutCollection || ['UNREACHABLE', 'CONNECTION_CLOSED', 'ANSWER_LATE'].includes(error.code);
 }
 
 /** Mostly small; some take several pages or writes, so that kills fall into their middle. */

@@ -7,6 +7,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { Endpoint } from '../../src/doctor/endpoint.ts';
+import { deliverByPoHttp } from '../../src/doctor/internet-endpoint.ts';
 import { PrivateGateway } from '../../src/doctor/private-gateway.ts';
 import { spawnGateway, temporaryDirectory } from '../support/gateway.ts';
 import { needsTool } from '../support/needs-tool.ts';
@@ -32,12 +33,14 @@ test(
     const { nodeCertificate: certificate } = await owner.register(await owner.preRegister());
     const endpoint = await Endpoint.create({ key: owner.key, certificate });
     const markers = Array.from({ length: ONE_BY_ONE + AT_ONCE }, (_, index) => `parcel-${index}-of-the-sync-test;`);
-    const deliver = async (marker: string) => {
+    const deliver = async (marker: string, index: number) => {
       const parcel = await endpoint.writeParcel(undefined, Date.now(), Buffer.alloc(2048, marker));
-      await owner.deliver(parcel, certificate);
+      await (index % 2 === 0
+        ? owner.deliver(parcel, certificate)
+        : deliverByPoHttp(new URL(gateway.pohttp), parcel, signal));
     };
-    for (const marker of markers.slice(0, ONE_BY_ONE)) {
-      await deliver(marker);
+    for (const [index, marker] of markers.slice(0, ONE_BY_ONE).entries()) {
+      await deliver(marker, index);
     }
     await Promise.all(markers.slice(ONE_BY_ONE).map(deliver));
     process.kill(program, 'SIGTERM');
