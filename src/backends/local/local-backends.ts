@@ -41,6 +41,9 @@ export interface LocalBackends extends AsyncDisposable {
 /** Pages (8 KiB) given back to the file system in one step of housekeeping: writers wait no longer for it. */
 const TIDY_PAGES = 256;
 
+/** Large stores are read through so often. */
+const VERIFY_INTERVAL_MS = 86_400_000;
+
 const SILENT: StoreLog = { warn() {}, error() {} };
 
 /**
@@ -59,49 +62,52 @@ export async function openLocalBackends({
   random: Random;
   log?: StoreLog | undefined;
 }): Promise<LocalBackends> {
+  await using opened = new AsyncDisposableStack();
   const directory = await DataDirectory.open(path, random);
-  try {
-    const files = await StoreFiles.open(
-      { directory: directory.path, reserve: directory.reserveFile, files: directory.storeFiles },
-      log,
-    );
-    const quarantine = new Quarantine({ files, log, clock });
-    const objects = new LocalObjectStore({ files, quarantine, clock });
-    const records = new LocalRecords({ files, quarantine, clock });
-    const meters = new LocalMeters(clock);
-    let closing: Promise<void> | undefined;
-    return {
-      directory: directory.path,
-      objects,
-      records,
-      signals: new LocalSignals(log),
-      meters,
-      identityKeys: new LocalIdentityKeys({ records, wrapping: directory.wrapping, random }),
-      wrapping: directory.wrapping,
-      get damaged() {
-        return quarantine.count;
-      },
-      async housekeeping() {
-        meters.forgetIdle();
-        await objects.deleteExpired();
-        await records.deleteExpired();
-        await quarantine.deleteOld();
-        // The writer thread takes messages in order, so that between two steps others have their turn.
-        for (let before = Number.POSITIVE_INFINITY, free = 0; ; before = free) {
-          free = await files.tidy(TIDY_PAGES);
-          if (free === 0 || free >= before) {
-            break;
-          }
+  opened.defer(() => directory.release());
+  const files = await StoreFiles.open(
+    { directory: directory.path, reserve: directory.reserveFile, files: directory.storeFiles },
+    log,
+  );
+  opened.defer(() => files.close());
+  const quarantine = new Quarantine({ files, log, clock });
+  const objects = await LocalObjectStore.open({ files, quarantine, clock });
+  const records = await LocalRecords.open({ files, quarantine, clock });
+  const meters = new LocalMeters(clock);
+  let verified = clock.now();
+  const verify = () =>
+    files.verify().catch((error: Error) => log.error({ reason: error.message }, 'Store files could not be verified'));
+  void verify();
+  const resources = opened.move();
+  return {
+    directory: directory.path,
+    objects,
+    records,
+    signals: new LocalSignals(log),
+    meters,
+    identityKeys: new LocalIdentityKeys({ records, wrapping: directory.wrapping, random }),
+    wrapping: directory.wrapping,
+    get damaged() {
+      return quarantine.count;
+    },
+    async housekeeping() {
+      meters.forgetIdle();
+      await objects.deleteExpired();
+      await records.deleteExpired();
+      await quarantine.deleteOld();
+      if (clock.now() - verified >= VERIFY_INTERVAL_MS) {
+        verified = clock.now();
+        await verify();
+      }
+      // The writer thread takes messages in order, so that between two steps others have their turn.
+      for (let before = Number.POSITIVE_INFINITY, free = 0; ; before = free) {
+        free = await files.tidy(TIDY_PAGES);
+        if (free === 0 || free >= before) {
+          break;
         }
-      },
-      check: () => files.check(),
-      [Symbol.asyncDispose]() {
-        closing ??= files.close().finally(() => directory.release());
-        return closing;
-      },
-    };
-  } catch (error) {
-    directory.release();
-    throw error;
-  }
+      }
+    },
+    check: () => files.check(),
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
 }

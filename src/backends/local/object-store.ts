@@ -43,7 +43,7 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   static async open(parts: ObjectStoreParts): Promise<LocalObjectStore> {
-    const [newest] = await parts.files.read('objects', 'SELECT max(id) AS id FROM entries');
+    const [newest] = await parts.files.read('objects', 'SELECT max(id) AS id FROM bodies');
     return new LocalObjectStore(parts, new Ticks(parts.clock, (newest?.['id'] ?? 0) as number));
   }
 

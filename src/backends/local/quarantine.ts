@@ -58,7 +58,7 @@ export class Quarantine {
         [
           [
             `INSERT OR REPLACE INTO quarantine (id, found, reason, entry)
-             SELECT id, ?, ?, json_array(kind, key, version, expiry, fields, checksum) FROM records WHERE id = ?`,
+             SELECT id, ?, ?, json_array(kind, key, expiry, fields, checksum) FROM records WHERE id = ?`,
             this.clock.now(),
             reason,
             id,

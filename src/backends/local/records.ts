@@ -20,8 +20,14 @@ const MOST_OCTETS = 64 * 1024;
 const ROW_OCTETS = 1024;
 const EXPIRED_BATCH = 512;
 
-const COLUMNS = 'id, kind, key, version, expiry, fields, checksum';
+const COLUMNS = 'id, kind, key, expiry, fields, checksum';
 const LIVE = '(expiry IS NULL OR expiry >= ?)';
+
+interface RecordsParts {
+  readonly files: StoreFiles;
+  readonly quarantine: Quarantine;
+  readonly clock: Clock;
+}
 
 export class LocalRecords implements Records {
   private readonly files: StoreFiles;
@@ -29,12 +35,16 @@ export class LocalRecords implements Records {
   private readonly clock: Clock;
   private readonly ticks: Ticks;
 
-  constructor(parts: { files: StoreFiles; quarantine: Quarantine; clock: Clock }) {
+  private constructor(parts: RecordsParts, ticks: Ticks) {
     this.files = parts.files;
     this.quarantine = parts.quarantine;
     this.clock = parts.clock;
-    const [newest] = this.files.readNow('records', 'SELECT max(version) AS version FROM records');
-    this.ticks = new Ticks(parts.clock, (newest?.['version'] ?? 0) as number);
+    this.ticks = ticks;
+  }
+
+  static async open(parts: RecordsParts): Promise<LocalRecords> {
+    const [newest] = await parts.files.read('records', 'SELECT max(id) AS id FROM records');
+    return new LocalRecords(parts, new Ticks(parts.clock, (newest?.['id'] ?? 0) as number));
   }
 
   async get(kind: LocalRecordKind, key: string): Promise<StoredRecord | undefined> {
@@ -55,7 +65,7 @@ export class LocalRecords implements Records {
       [
         ['DELETE FROM records WHERE kind = ? AND key = ? AND expiry < ?', kind, key, this.clock.now()],
         [
-          'INSERT OR IGNORE INTO records (kind, key, version, expiry, fields, checksum) VALUES (?, ?, ?, ?, ?, ?)',
+          'INSERT OR IGNORE INTO records (kind, key, id, expiry, fields, checksum) VALUES (?, ?, ?, ?, ?, ?)',
           ...row.values,
         ],
       ],
@@ -70,9 +80,9 @@ export class LocalRecords implements Records {
       'records',
       [
         [
-          `INSERT INTO records (kind, key, version, expiry, fields, checksum) VALUES (?, ?, ?, ?, ?, ?)
+          `INSERT INTO records (kind, key, id, expiry, fields, checksum) VALUES (?, ?, ?, ?, ?, ?)
            ON CONFLICT (kind, key) DO UPDATE SET
-             version = excluded.version, expiry = excluded.expiry, fields = excluded.fields,
+             id = excluded.id, expiry = excluded.expiry, fields = excluded.fields,
              checksum = excluded.checksum`,
           ...row.values,
         ],
@@ -93,8 +103,8 @@ export class LocalRecords implements Records {
       'records',
       [
         [
-          `UPDATE records SET version = ?, expiry = ?, fields = ?, checksum = ?
-           WHERE kind = ? AND key = ? AND version = ? AND ${LIVE}`,
+          `UPDATE records SET id = ?, expiry = ?, fields = ?, checksum = ?
+           WHERE kind = ? AND key = ? AND id = ? AND ${LIVE}`,
           ...values.slice(2),
           kind,
           key,
@@ -113,7 +123,7 @@ export class LocalRecords implements Records {
       return true;
     }
     const statement: Statement = [
-      `DELETE FROM records WHERE kind = ? AND key = ? AND version = ? AND ${LIVE}`,
+      `DELETE FROM records WHERE kind = ? AND key = ? AND id = ? AND ${LIVE}`,
       kind,
       key,
       versionNumber(version),
@@ -182,27 +192,26 @@ export class LocalRecords implements Records {
     if (json.length > MOST_OCTETS) {
       throw new TypeError('A record is at most 64 KiB');
     }
-    const version = this.ticks.next();
+    const id = this.ticks.next();
     const expiryMs = expiry === undefined ? null : Math.floor(expiry);
-    const crc = checksum(kind, key, version, expiryMs, json);
-    return { values: [kind, key, version, expiryMs, json, crc], growth: json.length + ROW_OCTETS };
+    const crc = checksum(id, kind, key, expiryMs, json);
+    return { values: [kind, key, id, expiryMs, json, crc], growth: json.length + ROW_OCTETS };
   }
 
   /** The record of a row, or undefined when the row is damaged; it is then set aside. */
   private readRecord(row: Row): StoredRecord | undefined {
-    const { id, kind, key, version, expiry, fields } = row as {
+    const { id, kind, key, expiry, fields } = row as {
       id: number;
       kind: string;
       key: string;
-      version: number;
       expiry: number | null;
       fields: string;
     };
-    if (checksum(kind, key, version, expiry, fields) !== row['checksum']) {
+    if (checksum(id, kind, key, expiry, fields) !== row['checksum']) {
       this.quarantine.setAsideRecord(id, kind, key, 'record does not match its checksum');
       return undefined;
     }
-    return { key, version: version.toString(36), fields: readFields(fields) };
+    return { key, version: id.toString(36), fields: readFields(fields) };
   }
 }
 

@@ -27,6 +27,18 @@ const TABLES: Readonly<Record<FileName, readonly string[]>> = {
   records: ['records', 'quarantine'],
 };
 
+/** Bodies whose entries are lost cannot be served: they are kept as damaged data is. */
+const AFTERWARDS: Readonly<Record<FileName, string>> = {
+  objects: `
+    BEGIN;
+    INSERT OR IGNORE INTO quarantine (id, found, reason, body)
+      SELECT id, unixepoch() * 1000, 'entry is lost', body FROM bodies WHERE id NOT IN (SELECT id FROM entries);
+    DELETE FROM bodies WHERE id NOT IN (SELECT id FROM entries);
+    COMMIT;
+  `,
+  records: '',
+};
+
 /** Rows a transaction of the new file. */
 const BATCH_ROWS = 200;
 /** Stops the search among unreadable pages: each failure halves one gap. */
@@ -61,6 +73,7 @@ export function repairFile(path: string, name: FileName): number {
     for (const table of TABLES[name]) {
       unreadable += copyTable(from, to, table);
     }
+    to.exec(AFTERWARDS[name]);
     to.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   } finally {
     to.close();

@@ -28,11 +28,10 @@ const OBJECTS = `
   );
 `;
 
-/** `fields` is JSON (see `records.ts`); `version` the tick of the write; `expiry` null where a record has none. */
+/** `id` is the tick of the last write, and the version; `fields` is JSON (see `records.ts`); `expiry` may be null. */
 const RECORDS = `
   CREATE TABLE IF NOT EXISTS records (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, expiry INTEGER,
-    fields TEXT NOT NULL, checksum INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, expiry INTEGER, fields TEXT NOT NULL, checksum INTEGER NOT NULL
   );
   CREATE UNIQUE INDEX IF NOT EXISTS records_by_key ON records (kind, key);
   CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expiry) WHERE expiry IS NOT NULL;

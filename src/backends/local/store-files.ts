@@ -2,10 +2,11 @@
  * The stores' SQLite files, seen from the main thread: short reads here, all writes in the writer thread.
  */
 
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
 import { StoreError } from '../../gateway/ports.ts';
+import { CHECKED_AT_ONCE_OCTETS } from './integrity.ts';
 import { type FileName, READER_PRAGMAS } from './schema.ts';
 import { sqliteFault } from './sqlite-errors.ts';
 import type { FromWriter, Outcome, SqlValue, Statement, ToWriter, Write } from './writer-messages.ts';
@@ -33,26 +34,30 @@ export class StoreFiles {
   private readonly pending = new Map<number, Pending>();
   private queue: { write: Write; transfer: readonly ArrayBuffer[] }[] = [];
   private lastId = 0;
+  private checking: Worker | undefined;
   private dead: Error | undefined;
   private whenClosed: (() => void) | undefined;
 
   private constructor(data: WriterThreadData, log: StoreLog) {
     this.paths = data.files;
     this.log = log;
-    // The worker runs from source in development and from the build in an image.
-    const file = import.meta.url.endsWith('.ts') ? './writer-thread.ts' : './writer-thread.js';
-    this.worker = new Worker(new URL(file, import.meta.url), { workerData: data, name: 'store-writer' });
+    this.worker = new Worker(threadFile('writer-thread'), { workerData: data, name: 'store-writer' });
   }
 
   /** Opens the files, making them where there are none. */
   static async open(data: WriterThreadData, log: StoreLog): Promise<StoreFiles> {
     const files = new StoreFiles(data, log);
     await files.whenReady();
-    for (const name of ['objects', 'records'] as const) {
-      files.readers[name] = new Reader(data.files[name]);
+    try {
+      for (const name of ['objects', 'records'] as const) {
+        files.readers[name] = new Reader(data.files[name]);
+      }
+      files.worker.unref();
+      return files;
+    } catch (error) {
+      await files.close();
+      throw error;
     }
-    files.worker.unref();
-    return files;
   }
 
   /**
@@ -72,8 +77,7 @@ export class StoreFiles {
     }
   }
 
-  /** Reads rows at once. @throws StoreError STORE_AWAY */
-  readNow(file: FileName, sql: string, ...parameters: SqlValue[]): Row[] {
+  private readNow(file: FileName, sql: string, ...parameters: SqlValue[]): Row[] {
     const reader = this.readers[file];
     if (!reader) {
       throw new StoreError('STORE_AWAY', 'The store is closed');
@@ -114,6 +118,31 @@ export class StoreFiles {
     return this.outcome(id);
   }
 
+  /** Reads the large files through in a thread of its own, and repairs those whose indexes are damaged. */
+  async verify(): Promise<void> {
+    for (const name of ['objects', 'records'] as const) {
+      if (statSync(this.paths[name]).size <= CHECKED_AT_ONCE_OCTETS || this.dead) {
+        continue;
+      }
+      const thread = new Worker(threadFile('integrity-thread'), {
+        workerData: { path: this.paths[name], name },
+        name: 'store-integrity',
+      });
+      thread.unref();
+      this.checking = thread;
+      const fault = await new Promise<string | undefined>((resolve) => {
+        thread.once('message', resolve);
+        thread.once('error', (error: Error) => resolve(error.message));
+        thread.once('exit', () => resolve(undefined));
+      });
+      this.checking = undefined;
+      if (fault !== undefined && !this.dead) {
+        this.log.error({ file: this.paths[name], fault }, 'Store file is damaged');
+        await this.repair(name);
+      }
+    }
+  }
+
   /** One repair of a file at a time, however many readers ask for it. */
   private repair(file: FileName): Promise<unknown> {
     let repair = this.repairs[file];
@@ -136,6 +165,7 @@ export class StoreFiles {
 
   /** Ends when all writes are done and the files are closed. */
   async close(): Promise<void> {
+    await this.checking?.terminate();
     await Promise.allSettled(Object.values(this.repairs));
     this.sendQueue();
     for (const name of ['objects', 'records'] as const) {
@@ -243,6 +273,11 @@ export class StoreFiles {
       this.worker.postMessage(message, [...transfer]);
     }
   }
+}
+
+/** Threads run from source in development and from the build in an image. */
+function threadFile(name: string): URL {
+  return new URL(`./${name}${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 }
 
 /** A connection that only reads, with its statements compiled once. */

@@ -5,8 +5,10 @@
  * of the log, has returned: writers that come together share a sync, and the main thread never waits for the disk.
  */
 
+import { statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { CHECKED_AT_ONCE_OCTETS, faultOfIndexes } from './integrity.ts';
 import { repairFile } from './repair.ts';
 import { Reserve } from './reserve.ts';
 import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
@@ -91,13 +93,21 @@ function answer(message: FromWriter): void {
 
 function openFile(name: FileName): WritableFile {
   try {
-    return new WritableFile(files[name], name);
+    const file = new WritableFile(files[name], name);
+    if (statSync(file.path).size <= CHECKED_AT_ONCE_OCTETS) {
+      const fault = faultOfIndexes(file.database, name);
+      if (fault !== undefined) {
+        file.database.close();
+        return repaired(name, new Error(fault));
+      }
+    }
+    return file;
   } catch (error) {
     if (sqliteFault(error) === 'damaged') {
       return repaired(name, error);
     }
     // On a full disk even opening needs a little room, for the log.
-    reserve.release();
+    reserve.releaseAll();
     return new WritableFile(files[name], name);
   }
 }
@@ -215,7 +225,7 @@ function tidy(id: number, pages: number): Outcome {
 
 function repairOnDemand(id: number, name: FileName): Outcome {
   try {
-    repair(name, new Error('Pages could not be read'));
+    repair(name, new Error('Damage was found while reading'));
     return { id, result: 0 };
   } catch (error) {
     return failure(id, error);
