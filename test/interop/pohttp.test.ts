@@ -1,8 +1,5 @@
 /**
- * Parcels from the Internet by the official JavaScript PoHTTP client (RS-007), unmodified.
- *
- * The client takes a URL in place of an Awala Internet address. Given an address it asks one public resolver, whose URL
- * it has no option for, so that no test on the loopback can have it resolve one.
+ * Parcels from the Internet by the official JavaScript PoHTTP client (RS-007), unmodified, over TLS.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -10,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { deliverParcel } from '@relaycorp/relaynet-pohttp';
 import { type InProcessGateway, startGateway } from '../support/gateway.ts';
+import { RESOLVER_HOST, startLoopbackResolver } from '../support/loopback-resolver.ts';
 import {
   newOfficialIdentity,
   type OfficialEndpoint,
@@ -25,12 +23,14 @@ describe('PoHTTP by the official JavaScript client', () => {
   let endpoint: OfficialEndpoint;
   let sender: OfficialSender;
   let tls: TlsCertificate;
+  let resolverTls: TlsCertificate;
   let defaultAuthorities: string[];
 
   before(async () => {
     tls = await newTlsCertificate('localhost');
+    resolverTls = await newTlsCertificate(RESOLVER_HOST);
     defaultAuthorities = getCACertificates('default');
-    setDefaultCACertificates([...defaultAuthorities, tls.certificate]);
+    setDefaultCACertificates([...defaultAuthorities, tls.certificate, resolverTls.certificate]);
     gateway = await startGateway({ environment: { TLS_CERT_FILE: tls.certificateFile, TLS_KEY_FILE: tls.keyFile } });
     url = onLocalhost(gateway.pohttp);
     receiving = await OfficialPrivateGateway.register(onLocalhost(gateway.poweb));
@@ -42,6 +42,7 @@ describe('PoHTTP by the official JavaScript client', () => {
     setDefaultCACertificates(defaultAuthorities);
     await gateway[Symbol.asyncDispose]();
     tls[Symbol.dispose]();
+    resolverTls[Symbol.dispose]();
   });
 
   test('a parcel is delivered over TLS and collected over TLS, octet by octet', async () => {
@@ -50,6 +51,20 @@ describe('PoHTTP by the official JavaScript client', () => {
     const response = await deliverParcel(url, parcel);
 
     assert.equal(response.status, 202);
+    assert.deepEqual(await receiving.collectAll(), [Buffer.from(parcel)]);
+  });
+
+  test("the client finds the gateway by its Internet address, which a resolver's SRV record leads from", async () => {
+    await using resolver = await startLoopbackResolver(resolverTls, {
+      target: 'localhost',
+      port: Number(new URL(url).port),
+    });
+    const parcel = await endpoint.writeParcel(sender, randomBytes(2000), { internetAddress: 'gateway.test' });
+
+    const response = await deliverParcel('gateway.test', parcel);
+
+    assert.equal(response.status, 202);
+    assert.deepEqual(resolver.questions, ['_awala-pdc._tcp.gateway.test']);
     assert.deepEqual(await receiving.collectAll(), [Buffer.from(parcel)]);
   });
 
