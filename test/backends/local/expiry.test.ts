@@ -1,0 +1,69 @@
+/** What expired goes from the disk, too, while the event loop and other writers go on. */
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { test } from 'node:test';
+import { temporaryBackends } from '../../support/local-backends.ts';
+
+const OBJECTS = 5000;
+
+test('Housekeeping removes expired objects and records from the disk, and no others', async () => {
+  await using temporary = await temporaryBackends();
+  const { backends, clock, directory } = temporary;
+  const soon = clock.now() + 1000;
+  const later = clock.now() + 100_000;
+  const marks = { small: randomBytes(600), large: randomBytes(200_000), record: randomBytes(40).toString('hex') };
+  await backends.objects.put('m/small', marks.small, { expiry: soon });
+  await backends.objects.put('m/large', marks.large, { expiry: soon });
+  await backends.objects.put('m/kept', Buffer.from('kept'), { expiry: later });
+  await backends.records.put('configuration', 'gone', { text: marks.record }, soon);
+  await backends.records.put('configuration', 'kept', {}, later);
+  await backends.records.put('configuration', 'for good', {});
+  await backends.housekeeping();
+  assert.ok((await backends.objects.get('m/large'))?.body.equals(marks.large), 'not expired yet');
+  clock.advance(1001);
+  await backends.housekeeping();
+  for (const name of await readdir(directory)) {
+    const content = await readFile(join(directory, name));
+    assert.ok(!content.includes(marks.small.subarray(100, 140)), name);
+    assert.ok(!content.includes(marks.large.subarray(150_000, 150_040)), name);
+    assert.ok(!content.includes(marks.record), name);
+  }
+  assert.equal((await backends.objects.get('m/kept'))?.body.toString(), 'kept');
+  assert.deepEqual(
+    (await Array.fromAsync(backends.records.list('configuration'))).map(({ key }) => key),
+    ['for good', 'kept'],
+  );
+});
+
+test('Housekeeping of many objects gives their room back, and holds up neither event loop nor writers', async () => {
+  await using temporary = await temporaryBackends();
+  const { backends, clock, directory } = temporary;
+  const file = join(directory, 'objects.sqlite');
+  const expiry = clock.now() + 1000;
+  await Promise.all(
+    Array.from({ length: OBJECTS }, (_, number) => backends.objects.put(`m/${number}`, randomBytes(2048), { expiry })),
+  );
+  clock.advance(1001);
+  const delay = monitorEventLoopDelay({ resolution: 5 });
+  delay.enable();
+  let done = false;
+  const housekeeping = backends.housekeeping().finally(() => {
+    done = true;
+  });
+  let slowest = 0;
+  for (let number = 0; !done; number++) {
+    const start = performance.now();
+    await backends.objects.put(`n/${number % 10}`, randomBytes(1024), { expiry: clock.now() + 1000 });
+    slowest = Math.max(slowest, performance.now() - start);
+  }
+  await housekeeping;
+  delay.disable();
+  assert.ok(delay.max / 1e6 < 250, `event loop stalled for ${delay.max / 1e6} ms`);
+  assert.ok(slowest < 2000, `a put took ${slowest} ms`);
+  await backends.housekeeping();
+  assert.ok((await stat(file)).size < 1024 * 1024, 'the file shrank');
+});
