@@ -216,8 +216,8 @@ describe('relay-gateway ping', { concurrency: 2 }, () => {
     const { code, stdout, stderr } = await runRelayGateway(['ping', url]);
 
     assert.equal(code, 1);
-    assert.match(stderr, /^\.\.\. +probe +1 s so far$/m);
-    assert.match(stdout, /^failed +probe +5\d\d\d ms .*\[ANSWER_LATE\]/m);
+    assert.match(stderr, /^\.\.\. +probe +\d s so far$/m);
+    assert.match(stdout, /^failed +probe +\d{4} ms .*\[ANSWER_LATE\]/m);
   });
 
   test('ends when its own time is up', async (t) => {
