@@ -6,6 +6,9 @@
  * recurses over the input and each octet's header is looked at a bounded number of times, so the cost is linear.
  */
 import { AwalaError } from '../errors.ts';
+import { headerEnd, headerLength, INDEFINITE } from './header.ts';
+import { hex, malformed } from './malformed.ts';
+import { readArcs, shortestInteger } from './primitives.ts';
 import { CONSTRUCTED, Tag } from './tags.ts';
 
 /** The most elements (headers read) in one document: an 8 MiB string in 1,000-octet segments, seven times over. */
@@ -13,14 +16,6 @@ export const MAX_ELEMENTS = 65_536;
 
 /** The deepest nesting in one document; a parcel's certificate goes about 12 deep. */
 export const MAX_DEPTH = 32;
-
-/** The longest OBJECT IDENTIFIER, in octets; the protocol's longest has 11. */
-const MAX_OID_LENGTH = 32;
-
-/** Arcs of an OBJECT IDENTIFIER stay below this, so that numbers hold them exactly. */
-const MAX_OID_ARC = 2 ** 46;
-
-const INDEFINITE = -1;
 
 /** State shared by all elements of one document. */
 class Source {
@@ -39,7 +34,7 @@ class Source {
       throw new AwalaError('ASN1_TOO_COMPLEX', `ASN.1 is nested more than ${MAX_DEPTH} deep`);
     }
     const contentStart = this.contentStart(start, limit);
-    const length = this.contentLength(start, contentStart);
+    const length = headerLength(this.bytes, start, contentStart);
     if (length !== INDEFINITE) {
       const end = contentStart + length;
       if (end > limit) {
@@ -61,56 +56,12 @@ class Source {
     return this.bytes.subarray(start, end);
   }
 
-  /** Checks the header at `start` and says where it ends. */
+  /** Takes one element from the budget, checks its header and says where that ends. */
   private contentStart(start: number, limit: number): number {
     if (--this.budget < 0) {
       throw new AwalaError('ASN1_TOO_COMPLEX', `ASN.1 has more than ${MAX_ELEMENTS} elements`);
     }
-    const { bytes } = this;
-    const end = Math.min(limit, bytes.length);
-    if (start + 2 > end) {
-      throw malformed(start, 'header is cut short');
-    }
-    const tag = bytes[start] as number;
-    if ((tag & 0x1f) === 0x1f) {
-      throw malformed(start, 'tag numbers over 30 are not used by the protocol');
-    }
-    const first = bytes[start + 1] as number;
-    if (first < 0x80) {
-      return start + 2;
-    }
-    if (first === 0x80) {
-      if ((tag & CONSTRUCTED) === 0) {
-        throw malformed(start, 'primitive element has an indefinite length');
-      }
-      return start + 2;
-    }
-    const octets = first & 0x7f;
-    if (octets > 4) {
-      throw malformed(start, 'length takes more than 4 octets');
-    }
-    const contentStart = start + 2 + octets;
-    if (contentStart > end) {
-      throw malformed(start, 'header is cut short');
-    }
-    return contentStart;
-  }
-
-  /** The length that the (already checked) header at `start` tells, or `INDEFINITE`. */
-  private contentLength(start: number, contentStart: number): number {
-    const { bytes } = this;
-    const first = bytes[start + 1] as number;
-    if (first < 0x80) {
-      return first;
-    }
-    if (first === 0x80) {
-      return INDEFINITE;
-    }
-    let length = 0;
-    for (let at = start + 2; at < contentStart; at++) {
-      length = length * 256 + (bytes[at] as number);
-    }
-    return length;
+    return headerEnd(this.bytes, start, limit);
   }
 
   /**
@@ -136,7 +87,7 @@ class Source {
         continue;
       }
       const inner = this.contentStart(at, limit);
-      const length = this.contentLength(at, inner);
+      const length = headerLength(bytes, at, inner);
       if (length === INDEFINITE) {
         open.push(inner);
         if (depth + open.length - 1 > MAX_DEPTH) {
@@ -254,12 +205,7 @@ export class BerElement {
     if (this.isConstructed || this.contentLength === 0) {
       throw malformed(this.start, 'INTEGER has no octets');
     }
-    const { content } = this;
-    let at = 0;
-    while (at + 1 < content.length && isRedundant(content[at] as number, content[at + 1] as number)) {
-      at++;
-    }
-    return content.subarray(at);
+    return shortestInteger(this.content);
   }
 
   /** The magnitude of an INTEGER that is not negative, whatever its tag: big-endian, no leading zero unless it is 0. */
@@ -283,28 +229,10 @@ export class BerElement {
 
   /** An OBJECT IDENTIFIER, whatever its tag, in dotted form. To compare with a known one, `equals` is faster. */
   objectIdentifier(): string {
-    const { content } = this;
-    if (this.isConstructed || content.length === 0 || content.length > MAX_OID_LENGTH) {
-      throw malformed(this.start, 'OBJECT IDENTIFIER has no octets or too many');
+    if (this.isConstructed) {
+      throw malformed(this.start, 'OBJECT IDENTIFIER is constructed');
     }
-    let dotted = '';
-    let arc = 0;
-    for (const [at, octet] of content.entries()) {
-      if (arc === 0 && octet === 0x80) {
-        throw malformed(this.start, 'OBJECT IDENTIFIER has a padded arc');
-      }
-      arc = arc * 128 + (octet & 0x7f);
-      if (arc >= MAX_OID_ARC) {
-        throw malformed(this.start, 'OBJECT IDENTIFIER has too large an arc');
-      }
-      if (octet < 0x80) {
-        dotted += dotted === '' ? firstArcs(arc) : `.${arc}`;
-        arc = 0;
-      } else if (at === content.length - 1) {
-        throw malformed(this.start, 'OBJECT IDENTIFIER is cut short');
-      }
-    }
-    return dotted;
+    return readArcs(this.content, this.start);
   }
 
   /** The octets of a primitive BIT STRING of whole octets, whatever its tag. */
@@ -444,23 +372,4 @@ export function readBer(bytes: Buffer, tag?: number): BerElement {
  */
 export function readBerHead(head: Buffer, length: number, tag?: number): BerElement {
   return new BerCursor(new Source(head), 0, length, 0).last(tag);
-}
-
-/** Whether the first of two octets of an INTEGER only repeats the sign of the second. */
-function isRedundant(first: number, second: number): boolean {
-  return (first === 0 && second < 0x80) || (first === 0xff && second >= 0x80);
-}
-
-/** The first two arcs, which share a number (X.690, 8.19.4). */
-function firstArcs(arc: number): string {
-  const first = Math.min(Math.floor(arc / 40), 2);
-  return `${first}.${arc - first * 40}`;
-}
-
-function hex(tag: number): string {
-  return tag < 0 ? 'none' : tag.toString(16).padStart(2, '0');
-}
-
-function malformed(offset: number, reason: string): AwalaError {
-  return new AwalaError('ASN1_MALFORMED', `ASN.1 at octet ${offset}: ${reason}`);
 }
