@@ -35,6 +35,8 @@ export interface TraceIds {
   sender?: string;
   /** Node id of the receiving endpoint. */
   recipient?: string;
+  /** Where it was put to wait. */
+  place?: 'mailbox' | 'outbox' | 'held';
 }
 
 /** A refusal by the gateway, for a reason that has a code. */

@@ -8,9 +8,6 @@ import { readParcelSignal, writeParcelSignal } from './parcel-signal.ts';
 import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, Signals, StoredObject, Subscription } from './ports.ts';
 import { Quota } from './quota.ts';
 
-/** What one private gateway's mailbox may hold, unless configured otherwise. */
-export const DEFAULT_MAILBOX_QUOTA: Amount = { count: 10_000, octets: 1024 * 1024 * 1024 };
-
 /** Tells collectors of a parcel that came; with its bytes where it is small. */
 export interface ParcelArrival {
   readonly entry: ObjectEntry;
@@ -23,14 +20,14 @@ export class Mailboxes {
   private readonly quota: Quota;
   private onRoom: (peer: string) => void = () => undefined;
 
-  constructor(parts: { objects: ObjectStore; signals: Signals; meters: Meters; clock: Clock; quota?: Amount }) {
+  constructor(parts: { objects: ObjectStore; signals: Signals; meters: Meters; clock: Clock; quota: Amount }) {
     this.objects = parts.objects;
     this.signals = parts.signals;
     this.quota = new Quota({
       meters: parts.meters,
       clock: parts.clock,
       name: 'mailbox',
-      limit: parts.quota ?? DEFAULT_MAILBOX_QUOTA,
+      limit: parts.quota,
       entriesOf: (peer) => this.list(peer),
     });
   }

@@ -8,8 +8,10 @@
  */
 import type { Budget } from './budget.ts';
 import type { TraceIds } from './errors.ts';
-import { type Mailboxes, type ParcelArrival, storedParcelIds } from './mailbox.ts';
+import type { ParcelArrival } from './mailbox.ts';
+import { storedParcelIds } from './parcel-at-rest.ts';
 import { ParcelQueue, type QueuedParcel } from './parcel-queue.ts';
+import type { ParcelStorage } from './parcel-storage.ts';
 import type { Clock, ObjectEntry, Subscription } from './ports.ts';
 import { MINUTE } from './time.ts';
 
@@ -54,7 +56,7 @@ export interface CollectionOptions {
 
 /** What all collections of a process share. */
 export interface CollectionParts {
-  readonly mailboxes: Mailboxes;
+  readonly storage: ParcelStorage;
   readonly clock: Clock;
   /** Turns to list a mailbox: after a gap in the signals all collections list again. */
   readonly listings: Budget;
@@ -64,6 +66,7 @@ export interface CollectionParts {
 
 /** A version of a parcel that was sent over this connection. */
 interface Sent {
+  readonly peer: string;
   readonly key: string;
   readonly version: string;
   readonly size: number;
@@ -91,6 +94,7 @@ export class ParcelCollection {
   private isListing = false;
   private mustListAgain = false;
   private isReading = false;
+  private isFinishing = false;
   private isClosed = false;
 
   constructor(parts: CollectionParts, peers: readonly string[], options: CollectionOptions, outlet: CollectionOutlet) {
@@ -170,7 +174,7 @@ export class ParcelCollection {
   /** The order is what keeps the promise that nothing is missed. */
   private async subscribeThenList(): Promise<void> {
     for (const peer of this.peers) {
-      const subscription = await this.parts.mailboxes.subscribe(
+      const subscription = await this.parts.storage.mailboxes.subscribe(
         peer,
         (arrival) => this.arrive(peer, arrival),
         () => this.run(this.list()),
@@ -206,7 +210,7 @@ export class ParcelCollection {
       this.lastListing = this.parts.clock.now();
       this.queue?.expectAll();
       for (const peer of this.peers) {
-        for await (const entry of this.parts.mailboxes.list(peer)) {
+        for await (const entry of this.parts.storage.mailboxes.list(peer)) {
           if (this.isClosed) {
             return;
           }
@@ -248,7 +252,7 @@ export class ParcelCollection {
         continue;
       }
       if (this.canSendUnread(next)) {
-        void this.send(next.key, next.version, next.body, next.ids);
+        void this.send(next.peer, next.key, next.version, next.body, next.ids);
       } else {
         this.isReading = true;
         this.run(this.readAndSend(next));
@@ -259,7 +263,30 @@ export class ParcelCollection {
   private finishQueue(): void {
     if (this.queue?.isTruncated) {
       this.run(this.list());
-    } else if (this.options.untilEmpty && this.inFlight === 0 && this.deletions === 0) {
+    } else if (this.options.untilEmpty && this.isIdle && !this.isFinishing) {
+      this.isFinishing = true;
+      this.run(this.finish());
+    }
+  }
+
+  /** Whether there is nothing in hand: what waited was sent, acknowledged and deleted. */
+  private get isIdle(): boolean {
+    const isAtWork = this.isListing || this.isReading || this.inFlight > 0 || this.deletions > 0;
+    return !isAtWork && (this.queue?.size ?? 0) === 0 && !this.queue?.isTruncated;
+  }
+
+  /** Ends, unless parcels were held for want of room: these come now. */
+  private async finish(): Promise<void> {
+    let moved = 0;
+    for (const peer of this.peers) {
+      moved += await this.parts.storage.held.move(peer);
+    }
+    this.isFinishing = false;
+    if (moved > 0) {
+      await this.list();
+    } else if (!this.isIdle) {
+      this.pump();
+    } else if (!this.isClosed) {
       this.close();
       this.outlet.complete();
     }
@@ -280,14 +307,15 @@ export class ParcelCollection {
     return parcel.body !== undefined && !this.sent?.has(parcel.key) && this.parts.clock.now() < parcel.expiry;
   }
 
-  private async readAndSend({ key, peer, size }: QueuedParcel): Promise<void> {
+  private async readAndSend(parcel: QueuedParcel): Promise<void> {
+    const { key, peer, size } = parcel;
     const release = size < SMALL_OCTETS ? undefined : await this.parts.memory.take(size);
     try {
-      const stored = this.isClosed ? undefined : await this.parts.mailboxes.read(key);
+      const stored = this.isClosed ? undefined : await this.parts.storage.mailboxes.read(key);
       this.isReading = false;
       // What is gone was collected over another connection, or expired.
       if (stored && !this.isClosed && !this.wasSent(key, stored.version)) {
-        const written = this.send(key, stored.version, stored.body, { ...storedParcelIds(stored), peer });
+        const written = this.send(peer, key, stored.version, stored.body, { ...storedParcelIds(stored), peer });
         this.pump();
         await written;
       } else {
@@ -298,9 +326,9 @@ export class ParcelCollection {
     }
   }
 
-  private send(key: string, version: string, body: Buffer, ids: TraceIds): Promise<void> {
+  private send(peer: string, key: string, version: string, body: Buffer, ids: TraceIds): Promise<void> {
     const deliveryId = String(++this.lastDeliveryId);
-    const sent: Sent = { key, version, size: body.length, ids, settled: undefined };
+    const sent: Sent = { peer, key, version, size: body.length, ids, settled: undefined };
     this.unacknowledged ??= new Map();
     this.unacknowledged.set(deliveryId, sent);
     this.unacknowledgedOctets += sent.size;
@@ -327,7 +355,7 @@ export class ParcelCollection {
   }
 
   private async remove(sent: Sent): Promise<void> {
-    await this.parts.mailboxes.remove(sent.key, sent.version);
+    await this.parts.storage.mailboxes.remove(sent.peer, sent);
     this.deletions--;
     sent.settled = this.parts.clock.now();
     this.pump();

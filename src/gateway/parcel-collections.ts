@@ -5,13 +5,13 @@ import type { CertificateCache } from '../awala/pki/certificate-cache.ts';
 import { readHandshakeResponse, verifyNonceSignature } from '../awala/poweb/collection-handshake.ts';
 import { Budget } from './budget.ts';
 import type { Identity } from './identity.ts';
-import type { Mailboxes } from './mailbox.ts';
 import {
   type CollectionOptions,
   type CollectionOutlet,
   type CollectionParts,
   ParcelCollection,
 } from './parcel-collection.ts';
+import type { ParcelStorage } from './parcel-storage.ts';
 import type { Clock } from './ports.ts';
 import { CLOCK_DRIFT } from './time.ts';
 
@@ -27,12 +27,17 @@ export class ParcelCollections {
   private readonly clock: Clock;
   private readonly parts: CollectionParts;
 
-  constructor(parts: { identity: Identity; mailboxes: Mailboxes; certificates: CertificateCache; clock: Clock }) {
+  constructor(parts: {
+    identity: Identity;
+    storage: ParcelStorage;
+    certificates: CertificateCache;
+    clock: Clock;
+  }) {
     this.identity = parts.identity;
     this.certificates = parts.certificates;
     this.clock = parts.clock;
     this.parts = {
-      mailboxes: parts.mailboxes,
+      storage: parts.storage,
       clock: parts.clock,
       listings: new Budget(CONCURRENT_LISTINGS),
       memory: new Budget(MEMORY_OCTETS),

@@ -15,30 +15,28 @@ import {
 } from '../awala/ramf/parcel.ts';
 import { GatewayError, type TraceIds } from './errors.ts';
 import type { Identity } from './identity.ts';
-import type { Mailboxes } from './mailbox.ts';
-import type { Outbox } from './outbox.ts';
+import { parcelAtRest } from './parcel-at-rest.ts';
+import { isWithinRate, rateOf } from './parcel-rate.ts';
+import type { ParcelStorage } from './parcel-storage.ts';
 import type { Clock, Meters } from './ports.ts';
 import { CLOCK_DRIFT } from './time.ts';
 
 export class ParcelDelivery {
   private readonly identity: Identity;
-  private readonly mailboxes: Mailboxes;
-  private readonly outbox: Outbox;
+  private readonly storage: ParcelStorage;
   private readonly meters: Meters;
   private readonly certificates: CertificateCache;
   private readonly clock: Clock;
 
   constructor(parts: {
     identity: Identity;
-    mailboxes: Mailboxes;
-    outbox: Outbox;
+    storage: ParcelStorage;
     meters: Meters;
     certificates: CertificateCache;
     clock: Clock;
   }) {
     this.identity = parts.identity;
-    this.mailboxes = parts.mailboxes;
-    this.outbox = parts.outbox;
+    this.storage = parts.storage;
     this.meters = parts.meters;
     this.certificates = parts.certificates;
     this.clock = parts.clock;
@@ -50,28 +48,21 @@ export class ParcelDelivery {
    * @param countersignature DER of the private gateway's detached signature over the parcel
    * @param ids filled in with what is learnt of the parcel, also when it is refused
    * @throws AwalaError COUNTERSIGNATURE_* when the sender is not authenticated, other codes when the parcel is wrong;
-   *   GatewayError; StoreError
+   *   GatewayError OUTBOX_FULL; StoreError
    */
   async fromPrivateGateway(bytes: Buffer, countersignature: Buffer, ids: TraceIds): Promise<void> {
     const now = this.clock.now();
     const trusted = this.identity.trusted();
     const signer = verifyParcelCountersignature(countersignature, bytes, trusted, this.certificates, now, CLOCK_DRIFT);
     ids.peer = signer.subjectId;
-    const parcel = this.read(bytes, ids);
-    const destination = parcel.recipient.internetAddress;
-    if (destination === undefined || this.isOurs(destination)) {
-      await this.deliver(verifyParcelForMailbox(parcel, trusted, now, CLOCK_DRIFT), ids);
-    } else {
-      verifyParcelForInternet(parcel, now, CLOCK_DRIFT);
-      await this.outbox.put(signer.subjectId, parcel, destination, ids);
-    }
+    await this.route(this.read(bytes, ids), signer.subjectId, ids);
   }
 
   /**
    * Takes a parcel from an Internet node (PoHTTP); durable when it resolves.
    *
    * @param ids filled in with what is learnt of the parcel, also when it is refused
-   * @throws AwalaError; GatewayError WRONG_GATEWAY, RATE_EXCEEDED; StoreError
+   * @throws AwalaError; GatewayError WRONG_GATEWAY, RATE_EXCEEDED, MAILBOX_FULL; StoreError
    */
   async fromInternet(bytes: Buffer, ids: TraceIds): Promise<void> {
     const parcel = this.read(bytes, ids);
@@ -79,7 +70,18 @@ export class ParcelDelivery {
     if (destination !== undefined && !this.isOurs(destination)) {
       throw new GatewayError('WRONG_GATEWAY', `Recipient is served by ${destination}, not by this gateway`);
     }
-    await this.deliver(verifyParcelForMailbox(parcel, this.identity.trusted(), this.clock.now(), CLOCK_DRIFT), ids);
+    const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), this.clock.now(), CLOCK_DRIFT);
+    const rate = rateOf(authorized);
+    if (rate && !(await isWithinRate(this.meters, rate))) {
+      throw new GatewayError(
+        'RATE_EXCEEDED',
+        `Sender may deliver ${rate.limit} parcels in ${rate.period / 1000} seconds`,
+      );
+    }
+    if (!(await this.storage.mailboxes.put(authorized.mailbox, parcelAtRest(parcel, ids)))) {
+      throw new GatewayError('MAILBOX_FULL', `Mailbox of ${authorized.mailbox} is full`);
+    }
+    ids.place = 'mailbox';
   }
 
   private read(bytes: Buffer, ids: TraceIds): Parcel {
@@ -90,17 +92,35 @@ export class ParcelDelivery {
     return parcel;
   }
 
-  private async deliver({ parcel, mailbox, pda }: AuthorizedParcel, ids: TraceIds): Promise<void> {
-    const rate = pda.pdaRateLimit;
-    // Serial numbers are unique to an issuer (RFC 5280), so the two name one authorization.
-    const authorization = `pda/${parcel.recipient.id}/${pda.serialNumber}`;
-    if (rate && !(await this.meters.take(authorization, rate.limit, rate.periodMs))) {
-      throw new GatewayError(
-        'RATE_EXCEEDED',
-        `Sender may deliver ${rate.limit} parcels in ${rate.periodMs / 1000} seconds`,
-      );
+  /** Stores a parcel that private gateway `sender` answers for where it is to wait. */
+  private async route(parcel: Parcel, sender: string, ids: TraceIds): Promise<void> {
+    const now = this.clock.now();
+    const destination = parcel.recipient.internetAddress;
+    if (destination === undefined || this.isOurs(destination)) {
+      const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), now, CLOCK_DRIFT);
+      await this.deliverOrHold(authorized, sender, ids);
+    } else {
+      verifyParcelForInternet(parcel, now, CLOCK_DRIFT);
+      await this.storage.outbox.put(sender, parcelAtRest(parcel, ids), destination);
+      ids.place = 'outbox';
     }
-    await this.mailboxes.put(mailbox, parcel, ids);
+  }
+
+  /** A client keeps a parcel until it gets its 202, so it is held for it where it cannot be delivered yet. */
+  private async deliverOrHold(authorized: AuthorizedParcel, sender: string, ids: TraceIds): Promise<void> {
+    const { parcel, mailbox } = authorized;
+    const rate = rateOf(authorized);
+    const atRest = parcelAtRest(parcel, ids);
+    let isCounted = false;
+    if (!this.storage.held.includes(mailbox, sender)) {
+      isCounted = !rate || (await isWithinRate(this.meters, rate));
+      if (isCounted && (await this.storage.mailboxes.put(mailbox, atRest))) {
+        ids.place = 'mailbox';
+        return;
+      }
+    }
+    await this.storage.held.hold(mailbox, sender, atRest, isCounted ? undefined : rate);
+    ids.place = 'held';
   }
 
   private isOurs(internetAddress: string): boolean {

@@ -46,6 +46,7 @@ test('A parcel for an endpoint behind this gateway waits in the mailbox of its p
     parcel: 'first',
     sender: chain.sender.id,
     recipient: chain.endpoint.id,
+    place: 'mailbox',
   });
 });
 

@@ -3,8 +3,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
 import { readParcel } from '../../src/awala/ramf/parcel.ts';
 import type { RamfFields } from '../../src/awala/ramf/write-ramf.ts';
-import { Mailboxes } from '../../src/gateway/mailbox.ts';
+import type { Mailboxes } from '../../src/gateway/mailbox.ts';
+import { parcelAtRest } from '../../src/gateway/parcel-at-rest.ts';
 import { ParcelCollections } from '../../src/gateway/parcel-collections.ts';
+import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
 import type { ObjectStore, Signals } from '../../src/gateway/ports.ts';
 import {
   type CollectionDoor,
@@ -49,14 +51,16 @@ export async function openCollectionDoor(options: CollectionDoorOptions = {}): P
   const room = await openGatewayRoom();
   const certificates = new CertificateCache();
   const { backends, clock, identity } = room;
-  const mailboxes = new Mailboxes({
+  const storage = new ParcelStorage({
     objects: objects ? objects(backends.objects) : backends.objects,
     signals: signals ? signals(backends.signals) : backends.signals,
+    meters: backends.meters,
+    clock,
   });
   const { log, lines } = logLines();
   const server = await createHttpServer({ name: 'collection', host: '127.0.0.1', port: 0, log, ...http });
   const door = serveCollection(server, {
-    collections: new ParcelCollections({ identity, mailboxes, certificates, clock }),
+    collections: new ParcelCollections({ identity, storage, certificates, clock }),
     limits: new AddressLimits({ meters: backends.meters, clock, ...(rates && { rates }) }),
     ...parts,
   });
@@ -73,13 +77,13 @@ export async function openCollectionDoor(options: CollectionDoorOptions = {}): P
     room,
     server,
     door,
-    mailboxes,
+    mailboxes: storage.mailboxes,
     lines,
     chain,
     otherChain,
     async put(fields = {}, to = chain) {
       const parcel = readParcel(await testParcel(to, fields), certificates);
-      await mailboxes.put(to.privateGateway.id, parcel, { trace: 'test' });
+      await storage.mailboxes.put(to.privateGateway.id, parcelAtRest(parcel, { trace: 'test' }));
       return parcel.raw;
     },
     countWaiting,

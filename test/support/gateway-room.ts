@@ -4,9 +4,10 @@ import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
 import { type LocalBackends, openLocalBackends } from '../../src/backends/local/local-backends.ts';
 import { ConnectionParams } from '../../src/gateway/connection-params.ts';
 import { Identity } from '../../src/gateway/identity.ts';
-import { Mailboxes } from '../../src/gateway/mailbox.ts';
-import { Outbox } from '../../src/gateway/outbox.ts';
+import type { Mailboxes } from '../../src/gateway/mailbox.ts';
 import { ParcelDelivery } from '../../src/gateway/parcel-delivery.ts';
+import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
+import type { Amount } from '../../src/gateway/ports.ts';
 import { Registration } from '../../src/gateway/registration.ts';
 import { SessionKeys } from '../../src/gateway/session-keys.ts';
 import { machineRandom, newMachineKeyPair } from '../../src/machine.ts';
@@ -23,23 +24,25 @@ export interface GatewayRoom extends AsyncDisposable {
   readonly sessionKeys: SessionKeys;
   readonly connectionParams: ConnectionParams;
   readonly registration: Registration;
+  readonly storage: ParcelStorage;
   readonly mailboxes: Mailboxes;
-  readonly outbox: Outbox;
   readonly delivery: ParcelDelivery;
   /** This gateway as the issuer of test certificates. */
   asNode(): TestNode;
 }
 
 /** Opens the room on a new data directory, which goes with it; the clock starts at the machine's time. */
-export async function openGatewayRoom(clock: ManualClock = new ManualClock(Date.now())): Promise<GatewayRoom> {
+export async function openGatewayRoom(
+  clock: ManualClock = new ManualClock(Date.now()),
+  quotas: { mailboxQuota?: Amount; outboxQuota?: Amount } = {},
+): Promise<GatewayRoom> {
   const directory = temporaryDirectory();
   const random = machineRandom;
   const backends = await openLocalBackends({ directory, clock, random });
   const { objects, records, signals, meters, identityKeys, wrapping } = backends;
   const identity = await Identity.open({ internetAddress: INTERNET_ADDRESS, identityKeys, records, random, clock });
   const sessionKeys = new SessionKeys({ records, wrapping, newKeyPair: newMachineKeyPair, random, clock });
-  const mailboxes = new Mailboxes({ objects, signals });
-  const outbox = new Outbox({ objects });
+  const storage = new ParcelStorage({ objects, signals, meters, clock, ...quotas });
   const certificates = new CertificateCache();
   return {
     clock,
@@ -48,9 +51,9 @@ export async function openGatewayRoom(clock: ManualClock = new ManualClock(Date.
     sessionKeys,
     connectionParams: new ConnectionParams({ identity, sessionKeys, records, clock }),
     registration: new Registration({ identity, sessionKeys, records, random, clock }),
-    mailboxes,
-    outbox,
-    delivery: new ParcelDelivery({ identity, mailboxes, outbox, meters, certificates, clock }),
+    storage,
+    mailboxes: storage.mailboxes,
+    delivery: new ParcelDelivery({ identity, storage, meters, certificates, clock }),
     asNode() {
       const { key, certificate } = identity.issuer();
       const { publicKey } = identity.issuingKey();

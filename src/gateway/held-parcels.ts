@@ -1,0 +1,216 @@
+/**
+ * Parcels that are held for a mailbox which has no room for them, or because their sender is over its rate.
+ *
+ * They were acknowledged to the private gateway that sent them, and wait under its quota (protocol section 7). A held
+ * parcel is stored in the mailbox first and deleted here then, so that a crash in between repeats it.
+ */
+import type { Mailboxes } from './mailbox.ts';
+import { HELD_PREFIX, heldKey, type Outbox, readHeldKey } from './outbox.ts';
+import type { ParcelAtRest } from './parcel-at-rest.ts';
+import { isWithinRate, type ParcelRate, readRate, writeRate } from './parcel-rate.ts';
+import type { Meters, ObjectEntry, ObjectStore } from './ports.ts';
+
+/** How many of one sender's parcels for a mailbox are kept in mind; when these have moved, they are listed again. */
+const IN_MIND = 64;
+
+/** A held parcel that is kept in mind. */
+interface Waiting {
+  readonly entry: ObjectEntry;
+  readonly sender: string;
+  /** Its rate allowed it already; only room was lacking. */
+  isWithinRate: boolean;
+}
+
+/** What is held for one mailbox. */
+interface HeldForMailbox {
+  /** Private gateways with parcels here. */
+  senders: Set<string>;
+  /** The oldest of each, by arrival; undefined before they are listed. */
+  waiting: Waiting[] | undefined;
+  /** There are more than those in mind. */
+  isTruncated: boolean;
+  /** The move under way: how many it moved. */
+  moving: Promise<number> | undefined;
+  /** Something has changed since the move under way began. */
+  mustMoveAgain: boolean;
+}
+
+export class HeldParcels {
+  private readonly objects: ObjectStore;
+  private readonly mailboxes: Mailboxes;
+  private readonly outbox: Outbox;
+  private readonly meters: Meters;
+  private readonly held = new Map<string, HeldForMailbox>();
+
+  constructor(parts: { objects: ObjectStore; mailboxes: Mailboxes; outbox: Outbox; meters: Meters }) {
+    this.objects = parts.objects;
+    this.mailboxes = parts.mailboxes;
+    this.outbox = parts.outbox;
+    this.meters = parts.meters;
+    this.mailboxes.whenRoom((mailbox) => {
+      // Should a store be away, housekeeping tries again.
+      this.move(mailbox).catch(() => undefined);
+    });
+  }
+
+  /** Whether parcels of this private gateway are held for the mailbox: its next one has to queue behind them. */
+  includes(mailbox: string, sender: string): boolean {
+    return this.held.get(mailbox)?.senders.has(sender) ?? false;
+  }
+
+  /**
+   * Holds a parcel for `mailbox` under the quota of private gateway `sender`; durable when it resolves.
+   *
+   * @param rate what it must still be counted against
+   * @throws GatewayError OUTBOX_FULL; StoreError
+   */
+  async hold(mailbox: string, sender: string, parcel: ParcelAtRest, rate: ParcelRate | undefined): Promise<void> {
+    const { digest, bytes, expiry, metadata } = parcel;
+    // Before it is stored, so that the sender's next one does not overtake it.
+    this.heldFor(mailbox).senders.add(sender);
+    await this.outbox.store(sender, heldKey(mailbox, sender, digest), bytes, {
+      expiry,
+      metadata: { ...metadata, ...(rate && { rate: writeRate(rate) }) },
+    });
+    const held = this.heldFor(mailbox);
+    held.senders.add(sender);
+    held.isTruncated = true;
+    held.mustMoveAgain = true;
+  }
+
+  /**
+   * Moves the oldest into the mailbox while it has room for them and their rates allow.
+   *
+   * @returns how many were moved
+   * @throws StoreError
+   */
+  async move(mailbox: string): Promise<number> {
+    const held = this.held.get(mailbox);
+    if (!held) {
+      return 0;
+    }
+    held.mustMoveAgain = true;
+    held.moving ??= this.moveWhileChanging(mailbox, held).finally(() => {
+      held.moving = undefined;
+    });
+    return held.moving;
+  }
+
+  /** Looks through the store for what is held, also by other processes, and moves what can be. For housekeeping. */
+  async refresh(): Promise<void> {
+    for await (const { key } of this.objects.list(HELD_PREFIX)) {
+      const { mailbox, sender } = readHeldKey(key);
+      this.heldFor(mailbox).senders.add(sender);
+    }
+    for (const [mailbox, held] of this.held) {
+      held.waiting = undefined;
+      await this.move(mailbox);
+    }
+  }
+
+  private heldFor(mailbox: string): HeldForMailbox {
+    let held = this.held.get(mailbox);
+    if (!held) {
+      held = {
+        senders: new Set(),
+        waiting: undefined,
+        isTruncated: false,
+        moving: undefined,
+        mustMoveAgain: false,
+      };
+      this.held.set(mailbox, held);
+    }
+    return held;
+  }
+
+  private async moveWhileChanging(mailbox: string, held: HeldForMailbox): Promise<number> {
+    let moved = 0;
+    while (held.mustMoveAgain) {
+      held.mustMoveAgain = false;
+      held.waiting ??= await this.oldest(mailbox, held);
+      const movedNow = await this.moveOldest(mailbox, held, held.waiting);
+      moved += movedNow;
+      if (held.waiting.length > 0) {
+        continue;
+      }
+      held.waiting = undefined;
+      if (held.isTruncated) {
+        held.mustMoveAgain = true;
+      } else if (!held.mustMoveAgain) {
+        this.held.delete(mailbox);
+      }
+    }
+    return moved;
+  }
+
+  /** The oldest few of each sender, oldest first. */
+  private async oldest(mailbox: string, held: HeldForMailbox): Promise<Waiting[]> {
+    held.isTruncated = false;
+    const bySender = new Map<string, Waiting[]>();
+    for await (const entry of this.objects.list(`${HELD_PREFIX}${mailbox}/`)) {
+      const { sender } = readHeldKey(entry.key);
+      const waiting = bySender.get(sender) ?? [];
+      waiting.push({ entry, sender, isWithinRate: false });
+      if (waiting.length >= 2 * IN_MIND) {
+        held.isTruncated = true;
+        waiting.sort(byArrival).splice(IN_MIND);
+      }
+      bySender.set(sender, waiting);
+    }
+    for (const waiting of bySender.values()) {
+      if (waiting.sort(byArrival).splice(IN_MIND).length > 0) {
+        held.isTruncated = true;
+      }
+    }
+    return [...bySender.values()].flat().sort(byArrival);
+  }
+
+  /** Moves what it can and leaves in `waiting` what it cannot. */
+  private async moveOldest(mailbox: string, held: HeldForMailbox, waiting: Waiting[]): Promise<number> {
+    const overRate = new Set<string>();
+    const staying: Waiting[] = [];
+    let moved = 0;
+    let isFull = false;
+    for (const parcel of waiting) {
+      if (isFull || overRate.has(parcel.sender)) {
+        staying.push(parcel);
+        continue;
+      }
+      const outcome = await this.moveOne(mailbox, parcel);
+      if (outcome === 'moved') {
+        moved++;
+      } else if (outcome !== 'gone') {
+        staying.push(parcel);
+        isFull ||= outcome === 'full';
+        overRate.add(parcel.sender);
+      }
+    }
+    held.waiting = staying;
+    if (!held.isTruncated) {
+      held.senders = new Set(staying.map(({ sender }) => sender));
+    }
+    return moved;
+  }
+
+  private async moveOne(mailbox: string, parcel: Waiting): Promise<'moved' | 'gone' | 'full' | 'over-rate'> {
+    const stored = await this.objects.get(parcel.entry.key);
+    if (!stored) {
+      return 'gone';
+    }
+    const { rate, ...metadata } = stored.metadata;
+    parcel.isWithinRate ||= rate === undefined || (await isWithinRate(this.meters, readRate(rate)));
+    if (!parcel.isWithinRate) {
+      return 'over-rate';
+    }
+    const { digest } = readHeldKey(stored.key);
+    if (!(await this.mailboxes.put(mailbox, { digest, bytes: stored.body, expiry: stored.expiry, metadata }))) {
+      return 'full';
+    }
+    await this.outbox.remove(parcel.sender, stored);
+    return 'moved';
+  }
+}
+
+function byArrival(one: Waiting, other: Waiting): number {
+  return one.entry.arrival - other.entry.arrival;
+}

@@ -1,0 +1,32 @@
+/**
+ * A parcel as it is stored, wherever it waits: its bytes, its digest as part of the key, and beside it what traces it.
+ */
+import { createHash } from 'node:crypto';
+import type { Parcel } from '../awala/ramf/parcel.ts';
+import type { TraceIds } from './errors.ts';
+import type { ObjectEntry, ObjectMetadata } from './ports.ts';
+
+export interface ParcelAtRest {
+  /** Tells the parcel from every other: made of its recipient, sender and message id (RS-001). */
+  readonly digest: string;
+  readonly bytes: Buffer;
+  /** Milliseconds since the epoch. */
+  readonly expiry: number;
+  readonly metadata: ObjectMetadata;
+}
+
+export function parcelAtRest(parcel: Parcel, ids: TraceIds): ParcelAtRest {
+  const { recipient, sender, messageId, raw, expiry } = parcel;
+  return {
+    digest: createHash('sha256').update(`${recipient.id}\0${sender.subjectId}\0${messageId}`).digest('base64url'),
+    bytes: raw,
+    expiry,
+    metadata: { trace: ids.trace, parcel: messageId, sender: sender.subjectId, recipient: recipient.id },
+  };
+}
+
+/** The ids that were stored beside a parcel. */
+export function storedParcelIds({ metadata }: Pick<ObjectEntry, 'metadata'>): TraceIds {
+  const { trace = '', parcel = '', sender = '', recipient = '' } = metadata;
+  return { trace, parcel, sender, recipient };
+}
