@@ -27,6 +27,24 @@ describe('A body', () => {
     }
   });
 
+  test('is received whole, wherever its request is cut', async (t) => {
+    const { url } = await start(t);
+    const connection = await RawConnection.open(url);
+    connection.socket.setNoDelay(true);
+    const requests = [
+      post('Content-Length: 5', 'Awala'),
+      post('Transfer-Encoding: chunked', '2\r\nAw\r\n3\r\nala\r\n0\r\n\r\n'),
+    ];
+    for (const whole of requests) {
+      for (let cut = 1; cut < whole.length; cut++) {
+        await connection.write(whole.slice(0, cut));
+        await connection.write(whole.slice(cut));
+        assert.equal((await connection.response()).body, '5', `cut at ${cut}`);
+      }
+    }
+    connection.close();
+  });
+
   test('announced as too large is refused before it is sent, and the connection goes on once it was', async (t) => {
     const { url } = await start(t);
     const connection = await RawConnection.open(url);
@@ -175,6 +193,30 @@ describe('A body', () => {
 });
 
 describe('A client that goes away', () => {
+  test('at any octet of its request leaves nothing behind', async (t) => {
+    const bodyBudget = new BodyBudget(10_000_000);
+    const { url, server, lines } = await start(t, { bodyBudget });
+    const whole = post('Content-Length: 70000', 'a'.repeat(70_000));
+    const headLength = whole.length - 70_000;
+    const cuts = Array.from({ length: headLength }, (_, index) => index + 1).concat(headLength + 1, 65_536, 70_000);
+    await Promise.all(
+      cuts.map(async (cut) => {
+        const connection = await RawConnection.open(url);
+        await connection.write(whole.slice(0, cut));
+        connection.close();
+        await connection.closed();
+      }),
+    );
+    while (bodyBudget.inFlight > 0) {
+      await delay(5);
+    }
+    await server.check();
+    assert.deepEqual(
+      lines.filter(({ level }) => Number(level) > 30),
+      [],
+    );
+  });
+
   test('before its body is received holds nothing up', async (t) => {
     const { gate, arrived, open } = gated();
     const { url, lines } = await start(t, {}, gate);

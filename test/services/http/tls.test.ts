@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
@@ -24,12 +24,18 @@ function pem(label: string, der: Buffer): string {
   return `-----BEGIN ${label}-----\n${der.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END ${label}-----\n`;
 }
 
+/** Never seen half written. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}
+
 async function startWithTls(t: TestContext) {
   const directory = await mkdtemp(join(tmpdir(), 'tls-'));
   const files: TlsFiles = { certificateFile: join(directory, 'cert.pem'), keyFile: join(directory, 'key.pem') };
   const write = {
-    certificate: (node: TestNode) => writeFile(files.certificateFile, pem('CERTIFICATE', node.certificate.raw)),
-    key: (node: TestNode) => writeFile(files.keyFile, pem('PRIVATE KEY', node.privateKey)),
+    certificate: (node: TestNode) => replaceFile(files.certificateFile, pem('CERTIFICATE', node.certificate.raw)),
+    key: (node: TestNode) => replaceFile(files.keyFile, pem('PRIVATE KEY', node.privateKey)),
   };
   const first = await selfIssued(await testIdentity('internet-gateway'));
   await write.certificate(first);
