@@ -109,17 +109,17 @@ describe('A body', () => {
     const response = await connection.response();
     assert.equal(response.status, 503);
     assert.equal(response.headers.get('retry-after'), '10');
-    assert.ok(Date.now() - started < 5000);
+    assert.ok(Date.now() - started < 30_000);
     await connection.closed();
     assert.ok(lines.some(({ code }) => code === 'UPLOAD_TOO_SLOW'));
   });
 
   test('that keeps the slowest pace is not cut', async (t) => {
-    const { url } = await start(t, { limits: { minUploadOctetsPerSecond: 100, uploadGrace: 1000 } });
+    const { url } = await start(t, { limits: { minUploadOctetsPerSecond: 100, uploadGrace: 2000 } });
     const connection = await RawConnection.open(url);
     await connection.write(post('Content-Length: 1200'));
     for (let sent = 0; sent < 1200; sent += 50) {
-      await delay(100);
+      await delay(150);
       await connection.write('a'.repeat(50));
     }
     assert.equal((await connection.response()).body, '1200');
