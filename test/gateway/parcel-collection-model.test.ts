@@ -152,7 +152,7 @@ class Run {
   }
 }
 
-describe('A collection, whatever crosses', () => {
+describe('A collection, whatever crosses', { timeout: 120_000 }, () => {
   let room: CollectionRoom;
 
   before(async () => {

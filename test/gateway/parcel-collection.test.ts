@@ -6,7 +6,7 @@ import { QUEUE_CAPACITY } from '../../src/gateway/parcel-queue.ts';
 import { MINUTE } from '../../src/gateway/time.ts';
 import { type CollectionRoom, type Outlet, openCollectionRoom } from '../support/collection-room.ts';
 
-describe('A parcel that arrives', () => {
+describe('A parcel that arrives', { timeout: 60_000 }, () => {
   let room: CollectionRoom;
   let open: ParcelCollection[] = [];
 
@@ -192,6 +192,21 @@ describe('A parcel that arrives', () => {
     room.signals.release();
     const last = await room.put();
     assert.deepEqual((await outlet.next()).parcel, last);
+  });
+
+  it('is delivered as the store has it when the signals of two versions cross while it waits for its turn', async () => {
+    const { collection, outlet } = collect();
+    await room.put();
+    const first = await outlet.next();
+    room.signals.hold();
+    await room.put('one');
+    const newer = await room.put('one');
+    room.signals.releaseOne(1);
+    room.signals.release();
+    collection.acknowledge(first.deliveryId);
+    const second = await outlet.next();
+    assert.deepEqual(second.parcel, newer);
+    collection.acknowledge(second.deliveryId);
   });
 
   it('is not delivered when it expired while it waited for its turn', async () => {
