@@ -114,7 +114,7 @@ export class HttpServer implements Service {
         return server;
       },
       loggerInstance: log,
-      // A child logger for each request costs more than the request; doors log with the request's ids instead.
+      // No child logger for each request: doors log with the request's ids.
       childLoggerFactory: (logger) => logger,
       logController: new LogController({ disableRequestLogging: true }),
       genReqId: () => randomUUID(),
