@@ -3,7 +3,7 @@
  */
 import { DoctorFault } from './fault.ts';
 
-/** Codes of Node, undici and OpenSSL by what they mean to an operator. */
+/** Codes of Node and OpenSSL by what they mean to an operator. */
 const CODES: readonly [RegExp, (error: Error, url: URL) => DoctorFault][] = [
   [
     /^ECONNREFUSED$/,
@@ -16,7 +16,7 @@ const CODES: readonly [RegExp, (error: Error, url: URL) => DoctorFault][] = [
       ),
   ],
   [
-    /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|EADDRNOTAVAIL|UND_ERR_CONNECT_TIMEOUT)$/,
+    /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|EADDRNOTAVAIL)$/,
     (error, url) =>
       new DoctorFault(
         'UNREACHABLE',
@@ -76,7 +76,7 @@ const CODES: readonly [RegExp, (error: Error, url: URL) => DoctorFault][] = [
       ),
   ],
   [
-    /^(HPE_.*|HTTPParserError)$/,
+    /^HPE_/,
     (error, url) =>
       new DoctorFault(
         'NOT_HTTP',
@@ -86,7 +86,7 @@ const CODES: readonly [RegExp, (error: Error, url: URL) => DoctorFault][] = [
       ),
   ],
   [
-    /^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/,
+    /^(ECONNRESET|EPIPE|ECONNABORTED)$/,
     (error, url) =>
       new DoctorFault(
         'CONNECTION_CLOSED',
@@ -102,15 +102,14 @@ const CODES: readonly [RegExp, (error: Error, url: URL) => DoctorFault][] = [
 /**
  * Explains a failed connection.
  *
- * @param error what `fetch` or a WebSocket gave
+ * @param error what a request or a WebSocket gave
  */
 export function networkFault(error: unknown, url: URL): DoctorFault {
   if (error instanceof DoctorFault) {
     return error;
   }
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    // What undici cannot parse has a name only.
-    const { code = cause.name } = cause as NodeJS.ErrnoException;
+    const { code = '' } = cause as NodeJS.ErrnoException;
     const explain = CODES.find(([pattern]) => pattern.test(code))?.[1];
     if (explain) {
       return explain(cause, url);
