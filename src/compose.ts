@@ -39,6 +39,7 @@ export interface Core extends AsyncDisposable {
   readonly identity: Identity;
   readonly sessionKeys: SessionKeys;
   readonly connectionParams: ConnectionParams;
+  readonly storage: ParcelStorage;
   readonly clock: Clock;
 }
 
@@ -47,7 +48,7 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
   await using stack = new AsyncDisposableStack();
   const random = machineRandom;
   const backends = stack.use(await openLocalBackends({ directory: config.dataDirectory, clock, random, log: logger }));
-  const { records } = backends;
+  const { objects, records, signals, meters } = backends;
   const sessionKeys = new SessionKeys({
     records,
     wrapping: backends.wrapping,
@@ -63,12 +64,21 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     clock,
   });
   const connectionParams = new ConnectionParams({ identity, sessionKeys, records, clock });
+  const storage = new ParcelStorage({
+    objects,
+    signals,
+    meters,
+    clock,
+    mailboxQuota: { count: config.mailboxParcels, octets: config.mailboxOctets },
+    outboxQuota: { count: config.outboxParcels, octets: config.outboxOctets },
+  });
   const resources = stack.move();
   return {
     backends,
     identity,
     sessionKeys,
     connectionParams,
+    storage,
     clock,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
@@ -136,11 +146,10 @@ async function openServers(
   core: Core,
   checks: readonly Check[],
 ): Promise<HttpServer[]> {
-  const { identity, backends, clock, connectionParams, sessionKeys } = core;
-  const { objects, records, signals, meters } = backends;
+  const { identity, backends, clock, connectionParams, sessionKeys, storage } = core;
+  const { records, meters } = backends;
   const isChosen = (name: ServiceName) => config.services.includes(name);
   const certificates = new CertificateCache();
-  const storage = new ParcelStorage({ objects, signals, meters, clock });
   const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock });
   const registrationRate = { limit: config.registrationsPerAddress, period: REGISTRATIONS_PERIOD };
   const limits = new AddressLimits({
@@ -211,11 +220,12 @@ function stopOnce(servers: readonly HttpServer[]): (deadline: AbortSignal) => Pr
   };
 }
 
-function keepHouse(config: Config, logger: Logger, { identity, backends }: Core): Housekeeping {
+function keepHouse(config: Config, logger: Logger, { identity, backends, storage }: Core): Housekeeping {
   const housekeeping = new Housekeeping({
     chores: [
       { name: 'identity', run: () => identity.refresh() },
       { name: 'stores', run: () => backends.housekeeping() },
+      { name: 'held parcels', run: () => storage.held.refresh() },
     ],
     period: config.housekeepingPeriod,
     chance: machineChance,

@@ -49,6 +49,9 @@ function optional<Value>(variable: string, read: ReadValue<Value>): Setting<Valu
 
 const backend = (others: readonly string[]) => oneBuilt(['local'], others);
 
+/** Less than the largest parcel, and some could never be delivered. */
+const MAX_STORED_PARCEL = 16 * 1024 ** 2;
+
 const SETTINGS = {
   internetAddress: setting('INTERNET_ADDRESS', 'gateway.test', domainName),
   services: setting('SERVICES', SERVICE_NAMES.join(','), listOf(oneBuilt(SERVICE_NAMES, PLANNED_SERVICE_NAMES))),
@@ -80,6 +83,10 @@ const SETTINGS = {
   minUploadRate: setting('MIN_UPLOAD_RATE', '1KiB', octets(1)),
   collectionMaxAge: setting('COLLECTION_MAX_AGE', '6h', duration('10s', '7d')),
   registrationsPerAddress: setting('REGISTRATIONS_PER_ADDRESS', '3000', integer(1, 1_000_000)),
+  mailboxParcels: setting('MAILBOX_PARCELS', '10000', integer(1, 10_000_000)),
+  mailboxOctets: setting('MAILBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
+  outboxParcels: setting('OUTBOX_PARCELS', '10000', integer(1, 10_000_000)),
+  outboxOctets: setting('OUTBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   gracePeriod: setting('GRACE_PERIOD', '25s', duration('0s', '1h')),
   housekeepingPeriod: setting('HOUSEKEEPING_PERIOD', '1m', duration('1s', '1h')),
 };

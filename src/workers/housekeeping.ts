@@ -11,7 +11,7 @@ export interface Chore {
 
 export interface HousekeepingParts {
   readonly chores: readonly Chore[];
-  /** Milliseconds between rounds; each wait differs by up to a fifth, so that replicas spread out. */
+  /** The longest wait between rounds, in milliseconds; each is shorter by up to a fifth, so that replicas spread out. */
   readonly period: number;
   /** A number from 0 up to 1, for that difference. */
   readonly chance: () => number;
@@ -30,14 +30,13 @@ export class Housekeeping implements AsyncDisposable {
     this.parts = parts;
   }
 
-  /** Starts the rounds; the first comes after one period. */
+  /** Starts the rounds; the first comes at once, for what was left undone when the last process ended. */
   start(): void {
-    const { period, chance } = this.parts;
-    const wait = period * (1 + JITTER * (2 * chance() - 1));
-    this.timer = setTimeout(() => {
-      this.round = this.runRound();
-      this.round.then(() => this.isEnded || this.start());
-    }, wait);
+    this.round = this.runRound().then(() => {
+      if (!this.isEnded) {
+        this.timer = setTimeout(() => this.start(), this.wait());
+      }
+    });
   }
 
   /** Stops the rounds; resolves when the chore in hand is done. */
@@ -45,6 +44,12 @@ export class Housekeeping implements AsyncDisposable {
     this.isEnded = true;
     clearTimeout(this.timer);
     await this.round;
+  }
+
+  /** Up to a period. */
+  private wait(): number {
+    const { period, chance } = this.parts;
+    return period * (1 - JITTER * chance());
   }
 
   private async runRound(): Promise<void> {
