@@ -14,6 +14,8 @@ export interface CollectionClientOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether it answers pings; it does by default. */
   readonly autoPong?: boolean;
+  /** Called with the socket before it is open. */
+  readonly onSocket?: (socket: WebSocket) => void;
 }
 
 /** How a connection ended. */
@@ -61,6 +63,7 @@ export class CollectionClient implements Disposable {
   static async connect(url: string, options: CollectionClientOptions = {}): Promise<CollectionClient> {
     const { headers = {}, autoPong = true } = options;
     const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/v1/parcel-collection`, { headers, autoPong });
+    options.onSocket?.(socket);
     const client = new CollectionClient(socket);
     await once(socket, 'open');
     return client;

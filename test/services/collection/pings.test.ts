@@ -1,0 +1,104 @@
+/** Pings, pongs and the fragments between them. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { describe, it } from 'node:test';
+import type { WebSocket } from 'ws';
+import { CollectionClient } from '../../support/collection-client.ts';
+import { openCollectionDoor } from '../../support/collection-door.ts';
+import { type Frame, Opcode, tapFrames } from '../../support/frames.ts';
+
+/** How much later than due anything may come: the door looks every 250 ms, and the machine is busy. */
+const SLACK = 600;
+
+const MAX_FRAGMENT = 64 * 1024;
+
+/** Makes a client read some 500 kB a second, while the operating system's buffers would take megabytes at once. */
+function slowDown(socket: WebSocket): void {
+  socket.once('upgrade', ({ socket: connection }: IncomingMessage) => {
+    socket.once('open', () => {
+      connection.on('data', ({ length }: Buffer) => {
+        connection.pause();
+        setTimeout(() => connection.resume(), length / 500);
+      });
+    });
+  });
+}
+
+describe('Pings', { concurrency: true, timeout: 60_000 }, () => {
+  it('come every five seconds, counted from the opening, during the handshake too', async () => {
+    await using door = await openCollectionDoor();
+    using silent = await CollectionClient.connect(door.url);
+    using collecting = await CollectionClient.collect(door.url, [door.chain.privateGateway]);
+    for (const client of [silent, collecting]) {
+      await client.pinged(3);
+      const [first = 0, second = 0, third = 0] = client.pings;
+      assert.ok(first <= 5000 + SLACK, `first after ${first} ms`);
+      for (const interval of [second - first, third - second]) {
+        assert.ok(interval <= 5000 + SLACK && interval >= 5000 - SLACK, `interval of ${interval} ms`);
+      }
+    }
+  });
+
+  it('unanswered for nine seconds, end the connection', async () => {
+    await using door = await openCollectionDoor();
+    using client = await CollectionClient.collect(door.url, [door.chain.privateGateway], { autoPong: false });
+    using alive = await CollectionClient.collect(door.url, [door.chain.privateGateway]);
+    const { code, after } = await client.closed;
+    assert.equal(code, 1006);
+    assert.ok(after >= 9000 - SLACK && after <= 9000 + SLACK, `ended after ${after} ms`);
+    await alive.settled();
+  });
+
+  it('by the client are answered at once, with their payload, during the handshake too', async () => {
+    await using door = await openCollectionDoor();
+    using client = await CollectionClient.connect(door.url);
+    client.socket.ping('payload');
+    const [payload] = await once(client.socket, 'pong');
+    assert.equal(String(payload), 'payload');
+    await client.answerChallenge([door.chain.privateGateway]);
+    client.socket.ping('another');
+    assert.equal(String((await once(client.socket, 'pong'))[0]), 'another');
+  });
+});
+
+describe('A large parcel', { timeout: 60_000 }, () => {
+  it('comes in fragments of 64 KiB at most, with pings between them', async () => {
+    await using door = await openCollectionDoor();
+    const parcel = await door.put({ payload: Buffer.alloc(3 * 1024 * 1024, 'large') });
+    let frames: Frame[] = [];
+    const tap = (socket: CollectionClient['socket']) => {
+      frames = tapFrames(socket);
+    };
+    using client = await CollectionClient.collect(door.url, [door.chain.privateGateway], { onSocket: tap });
+    assert.ok((await client.collectNext()).equals(parcel));
+    await door.emptied();
+
+    const [challenge, ...others] = frames;
+    assert.equal(challenge?.opcode, Opcode.BINARY);
+    const first = others.findIndex(({ opcode }) => opcode === Opcode.BINARY);
+    const last = others.findIndex(({ opcode, isLast }) => opcode === Opcode.CONTINUATION && isLast);
+    const message = others.slice(first, last + 1);
+    const fragments = message.filter(({ opcode }) => opcode < Opcode.CLOSE);
+    assert.ok(fragments.length >= 48, `${fragments.length} fragments`);
+    assert.ok(fragments.every(({ length }) => length <= MAX_FRAGMENT));
+    assert.ok(message.some(({ opcode }) => opcode === Opcode.PING));
+    assert.equal(message.length, fragments.length + message.filter(({ opcode }) => opcode === Opcode.PING).length);
+  });
+
+  it('reaches a slow client whose pings come in time meanwhile', async () => {
+    const pingInterval = 500;
+    await using door = await openCollectionDoor({ times: { pingInterval, pongTimeout: 2000 } });
+    const parcel = await door.put({ payload: Buffer.alloc(2_000_000, 'large') });
+    const start = performance.now();
+    using client = await CollectionClient.collect(door.url, [door.chain.privateGateway], { onSocket: slowDown });
+    const delivered = await client.collectNext();
+    assert.ok(delivered.equals(parcel));
+    const duration = performance.now() - start;
+    assert.ok(duration > 2000, `took only ${duration} ms`);
+    const times = [0, ...client.pings];
+    const longest = Math.max(...times.slice(1).map((time, place) => time - (times[place] ?? 0)));
+    assert.ok(longest <= 2000, `no ping for ${longest} ms`);
+    await client.settled();
+  });
+});
