@@ -24,10 +24,10 @@ import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
 
 const TABLES: Readonly<Record<FileName, readonly string[]>> = {
   objects: ['entries', 'bodies', 'quarantine'],
-  records: ['records', 'quarantine'],
+  records: ['records', 'quarantine', 'work'],
 };
 
-/** Bodies whose entries are lost cannot be served: they are kept as damaged data is. */
+/** Bodies whose entries are lost cannot be served: they are kept as damaged data is. Groups of work follow from it. */
 const AFTERWARDS: Readonly<Record<FileName, string>> = {
   objects: `
     BEGIN;
@@ -36,7 +36,9 @@ const AFTERWARDS: Readonly<Record<FileName, string>> = {
     DELETE FROM bodies WHERE id NOT IN (SELECT id FROM entries);
     COMMIT;
   `,
-  records: '',
+  records: `
+    INSERT INTO work_groups (queue, grp, due, rest) SELECT queue, grp, min(due), 0 FROM work GROUP BY queue, grp;
+  `,
 };
 
 /** Rows a transaction of the new file. */

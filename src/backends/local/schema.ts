@@ -28,13 +28,28 @@ const OBJECTS = `
   );
 `;
 
-/** `id` is the tick of the last write, and the version; `fields` is JSON (see `records.ts`); `expiry` may be null. */
+/**
+ * Of records, `id` is the tick of the last write, and the version; `fields` is JSON (see `records.ts`); `expiry` may be
+ * null. Work and its groups are explained in `work-queue.ts`; they carry no checksum, since the objects are the truth.
+ */
 const RECORDS = `
   CREATE TABLE IF NOT EXISTS records (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, expiry INTEGER, fields TEXT NOT NULL, checksum INTEGER NOT NULL
   );
   CREATE UNIQUE INDEX IF NOT EXISTS records_by_key ON records (kind, key);
   CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expiry) WHERE expiry IS NOT NULL;
+  CREATE TABLE IF NOT EXISTS work (
+    id INTEGER PRIMARY KEY, queue TEXT NOT NULL, key TEXT NOT NULL, grp TEXT NOT NULL, size INTEGER NOT NULL,
+    expiry INTEGER NOT NULL, due INTEGER NOT NULL, attempts INTEGER NOT NULL, additions INTEGER NOT NULL
+  );
+  CREATE UNIQUE INDEX IF NOT EXISTS work_by_key ON work (queue, key);
+  CREATE INDEX IF NOT EXISTS work_by_group ON work (queue, grp, due);
+  CREATE INDEX IF NOT EXISTS work_by_expiry ON work (expiry);
+  CREATE TABLE IF NOT EXISTS work_groups (
+    id INTEGER PRIMARY KEY, queue TEXT NOT NULL, grp TEXT NOT NULL, due INTEGER NOT NULL, rest INTEGER NOT NULL
+  );
+  CREATE UNIQUE INDEX IF NOT EXISTS work_groups_by_name ON work_groups (queue, grp);
+  CREATE INDEX IF NOT EXISTS work_groups_by_due ON work_groups (queue, due, id);
   CREATE TABLE IF NOT EXISTS quarantine (
     id INTEGER PRIMARY KEY, found INTEGER NOT NULL, reason TEXT NOT NULL, entry TEXT, body BLOB
   );

@@ -23,6 +23,8 @@ export type Row = Record<string, SqlValue>;
 interface Pending {
   resolve(result: number): void;
   reject(error: Error): void;
+  /** About how many octets of room it needs. */
+  readonly growth: number;
 }
 
 export class StoreFiles {
@@ -34,6 +36,8 @@ export class StoreFiles {
   private readonly pending = new Map<number, Pending>();
   private queue: { write: Write; transfer: readonly ArrayBuffer[] }[] = [];
   private lastId = 0;
+  /** The smallest write that was refused for want of room since one of its size was taken; infinite if none was. */
+  private refusedGrowth = Number.POSITIVE_INFINITY;
   private checking: Worker | undefined;
   private dead: Error | undefined;
   private whenClosed: (() => void) | undefined;
@@ -108,7 +112,7 @@ export class StoreFiles {
       queueMicrotask(() => this.sendQueue());
     }
     this.queue.push({ write: { id, file, statements, growth }, transfer });
-    return this.outcome(id);
+    return this.outcome(id, growth);
   }
 
   /** Gives up to `pages` free pages of each file back to the file system. @returns how many are left */
@@ -236,13 +240,24 @@ export class StoreFiles {
       return;
     }
     if ('result' in outcome) {
+      if (pending.growth >= this.refusedGrowth) {
+        this.refusedGrowth = Number.POSITIVE_INFINITY;
+        this.log.warn({ file: this.paths.objects }, 'The volume of the data directory has room again');
+      }
       pending.resolve(outcome.result);
       return;
+    }
+    if (outcome.fault === 'full') {
+      if (this.refusedGrowth === Number.POSITIVE_INFINITY) {
+        const message = 'The volume of the data directory is full: new messages are refused';
+        this.log.warn({ file: this.paths.objects }, message);
+      }
+      this.refusedGrowth = Math.min(this.refusedGrowth, pending.growth);
     }
     pending.reject(new StoreError(outcome.fault === 'full' ? 'STORE_FULL' : 'STORE_AWAY', outcome.message));
   }
 
-  private outcome(id: number): Promise<number> {
+  private outcome(id: number, growth = 0): Promise<number> {
     if (this.dead) {
       return Promise.reject(this.dead);
     }
@@ -251,7 +266,7 @@ export class StoreFiles {
       this.worker.ref();
     }
     return new Promise((resolve, reject) => {
-      this.pending.set(id, { resolve, reject });
+      this.pending.set(id, { resolve, reject, growth });
     });
   }
 

@@ -96,6 +96,26 @@ for (const file of ['objects.sqlite', 'records.sqlite']) {
   });
 }
 
+test('A large file whose index is damaged without any error is found out and repaired while it serves', async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, 'objects.sqlite');
+  const keys = Array.from({ length: 2000 }, (_, number) => `m/${String(number).padStart(5, '0')}`);
+  {
+    await using backends = await open(directory.path);
+    const expiry = clock.now() + 1e9;
+    await Promise.all(keys.map((key) => backends.objects.put(key, randomBytes(9000), { expiry })));
+  }
+  // Each key stands in its row and in the index; whichever is changed, one of the two does not match any more.
+  const hidden = 'm/01234';
+  await changeLast(path, Buffer.from(hidden), Buffer.from('m/09999'));
+  const log = new TestLog();
+  await using backends = await open(directory.path, log);
+  await log.until('Damaged store file was set aside and repaired');
+  for (const key of keys.filter((each) => each !== hidden)) {
+    assert.equal((await backends.objects.get(key))?.size, 9000, key);
+  }
+});
+
 test('A file cut short is repaired, and the damaged one kept', async () => {
   await using damaged = await copy();
   const path = join(damaged.path, 'objects.sqlite');
@@ -163,6 +183,14 @@ async function flipWhereFound(path: string, octets: Buffer): Promise<void> {
   await file.write(Buffer.of((octets[3] as number) ^ 1), 0, 1, position + 3);
 }
 
+/** Puts other octets in place of the last occurrence. */
+async function changeLast(path: string, octets: Buffer, others: Buffer): Promise<void> {
+  await using file = await openFile(path, 'r+');
+  const position = (await file.readFile()).lastIndexOf(octets);
+  assert.notEqual(position, -1);
+  await file.write(others, 0, others.length, position);
+}
+
 async function overwrite(path: string, position: number, octets: Buffer): Promise<void> {
   await using file = await openFile(path, 'r+');
   const room = (await file.stat()).size - position;
@@ -171,13 +199,25 @@ async function overwrite(path: string, position: number, octets: Buffer): Promis
 
 class TestLog {
   readonly lines: { message: string; details: Readonly<Record<string, unknown>> }[] = [];
+  private readonly awaited = new Map<string, () => void>();
 
   warn(details: Readonly<Record<string, unknown>>, message: string): void {
-    this.lines.push({ message, details });
+    this.error(details, message);
   }
 
   error(details: Readonly<Record<string, unknown>>, message: string): void {
     this.lines.push({ message, details });
+    this.awaited.get(message)?.();
+  }
+
+  /** Resolves when the message was or is logged. */
+  until(message: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.awaited.set(message, resolve);
+      if (this.lines.some((line) => line.message === message)) {
+        resolve();
+      }
+    });
   }
 }
 

@@ -6,6 +6,7 @@ import { rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openLocalBackends } from '../../../src/backends/local/local-backends.ts';
+import type { StoreLog } from '../../../src/backends/local/store-files.ts';
 import { StoreError } from '../../../src/gateway/ports.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { needsSmallVolume, smallVolume } from '../../support/small-volume.ts';
@@ -164,6 +165,6 @@ async function fillVolume(path: string): Promise<void> {
   assert.equal((await statfs(path)).bavail, 0);
 }
 
-function open(directory: string, clock: ManualClock) {
-  return openLocalBackends({ directory, clock, random: randomBytes });
+function open(directory: string, clock: ManualClock, log?: StoreLog) {
+  return openLocalBackends({ directory, clock, random: randomBytes, log });
 }
