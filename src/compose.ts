@@ -3,35 +3,20 @@
  *
  * What is made last ends first, and whatever fails half-way ends what was made before it.
  */
-import { CertificateCache } from './awala/pki/certificate-cache.ts';
 import { type LocalBackends, openLocalBackends } from './backends/local/local-backends.ts';
-import { type Config, controlSocketPath, type ServiceName } from './config.ts';
+import { type Config, controlSocketPath } from './config.ts';
 import { ConnectionParams } from './gateway/connection-params.ts';
 import { Identity } from './gateway/identity.ts';
-import { ParcelCollections } from './gateway/parcel-collections.ts';
-import { ParcelDelivery } from './gateway/parcel-delivery.ts';
 import { ParcelStorage } from './gateway/parcel-storage.ts';
 import type { Clock } from './gateway/ports.ts';
-import { Registration } from './gateway/registration.ts';
 import { SessionKeys } from './gateway/session-keys.ts';
-import { MINUTE } from './gateway/time.ts';
 import type { Logger } from './log.ts';
 import { machineChance, machineClock, machineRandom, newMachineKeyPair } from './machine.ts';
-import { serveCollection } from './services/collection/collection.ts';
 import { openControlSocket } from './services/control/control-socket.ts';
 import { reportIdentity } from './services/control/identity-report.ts';
-import { AddressLimits } from './services/http/address-limits.ts';
-import { BodyBudget } from './services/http/request-bodies.ts';
-import { createHttpServer, type HttpServer } from './services/http/server.ts';
-import type { TlsFiles } from './services/http/tls-certificate.ts';
-import { serveOps } from './services/ops/ops.ts';
-import { servePoHttp } from './services/pohttp/pohttp.ts';
-import { servePoWeb } from './services/poweb/poweb.ts';
+import type { HttpServer } from './services/http/server.ts';
 import type { Check, Service } from './services/service.ts';
 import { Housekeeping } from './workers/housekeeping.ts';
-
-/** Over which time `REGISTRATIONS_PER_ADDRESS` counts, in milliseconds. */
-const REGISTRATIONS_PERIOD = 5 * MINUTE;
 
 /** The stores and what lives in them: all that a command needs which serves nobody. */
 export interface Core extends AsyncDisposable {
@@ -109,7 +94,9 @@ export interface Gateway extends AsyncDisposable {
  */
 export async function startGateway(config: Config, logger: Logger, clock?: Clock): Promise<Gateway> {
   await using stack = new AsyncDisposableStack();
-  const core = stack.use(await openCore(config, logger, clock));
+  // The stores open while the services are loaded: each takes half of the time that a start takes.
+  const [core, { openServers }] = await Promise.all([openCore(config, logger, clock), import('./compose-servers.ts')]);
+  stack.use(core);
   const { identity, connectionParams, backends } = core;
 
   const checks: Check[] = [{ name: 'stores', check: () => backends.check() }];
@@ -139,65 +126,6 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   };
 }
 
-/** The servers of the chosen services, with their routes; none listens yet. */
-async function openServers(
-  config: Config,
-  logger: Logger,
-  core: Core,
-  checks: readonly Check[],
-): Promise<HttpServer[]> {
-  const { identity, backends, clock, connectionParams, sessionKeys, storage } = core;
-  const { records, meters } = backends;
-  const isChosen = (name: ServiceName) => config.services.includes(name);
-  const certificates = new CertificateCache();
-  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock });
-  const registrationRate = { limit: config.registrationsPerAddress, period: REGISTRATIONS_PERIOD };
-  const limits = new AddressLimits({
-    meters,
-    clock,
-    rates: { preRegistration: registrationRate, registration: registrationRate },
-  });
-  const bodyBudget = new BodyBudget(config.bodiesInFlight);
-  const open = (name: string, port: number): Promise<HttpServer> =>
-    createHttpServer({
-      name,
-      host: config.bindHost,
-      port,
-      log: logger,
-      tls: tlsFiles(config),
-      trustedProxies: config.trustedProxies,
-      bodyBudget,
-      limits: { maxConnections: config.connectionsPerPort, minUploadOctetsPerSecond: config.minUploadRate },
-    });
-
-  const servers: HttpServer[] = [];
-  if (isChosen('poweb') || isChosen('collection')) {
-    // In one process the two share a port, as clients know only one address for both.
-    const server = await open(isChosen('poweb') ? 'poweb' : 'collection', config.powebPort);
-    if (isChosen('poweb')) {
-      const registration = new Registration({ identity, sessionKeys, records, random: machineRandom, clock });
-      await servePoWeb(server, { registration, delivery, connectionParams, limits });
-    }
-    if (isChosen('collection')) {
-      const collections = new ParcelCollections({ identity, storage, certificates, clock });
-      serveCollection(server, { collections, limits, maxAge: config.collectionMaxAge });
-    }
-    servers.push(server);
-  }
-  if (isChosen('pohttp')) {
-    const server = await open('pohttp', config.pohttpPort);
-    await servePoHttp(server, { delivery });
-    servers.push(server);
-  }
-  if (isChosen('ops')) {
-    // For this machine and its cluster: neither TLS nor proxies stand before it.
-    const server = await createHttpServer({ name: 'ops', host: config.opsBindHost, port: config.opsPort, log: logger });
-    await serveOps(server, { checks });
-    servers.push(server);
-  }
-  return servers;
-}
-
 /** Rejects when one cannot listen, but only when the others do or do not: one that is about to listen cannot be stopped. */
 async function listenAll(servers: readonly HttpServer[]): Promise<void> {
   for (const outcome of await Promise.allSettled(servers.map((server) => server.listen()))) {
@@ -205,10 +133,6 @@ async function listenAll(servers: readonly HttpServer[]): Promise<void> {
       throw outcome.reason;
     }
   }
-}
-
-function tlsFiles({ tlsCertificateFile, tlsKeyFile }: Config): TlsFiles | undefined {
-  return tlsCertificateFile && tlsKeyFile ? { certificateFile: tlsCertificateFile, keyFile: tlsKeyFile } : undefined;
 }
 
 /** Stops all servers together; whoever asks again waits for the same end. */

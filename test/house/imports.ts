@@ -23,7 +23,7 @@ export const ROOMS: readonly Room[] = [
   { path: 'src/log.ts', mayImport: [] },
   { path: 'src/machine.ts', mayImport: ['src/gateway/ports.ts'] },
   {
-    path: 'src/compose.ts',
+    path: 'src/compose',
     mayImport: [
       'src/awala/',
       'src/gateway/',
