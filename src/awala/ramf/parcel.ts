@@ -21,6 +21,8 @@ export interface AuthorizedParcel {
   readonly mailbox: string;
   /** The sender's certificate: the parcel delivery authorization that the recipient issued. */
   readonly pda: Certificate;
+  /** From the PDA to our own certificate: PDA, endpoint, private gateway, Internet gateway. */
+  readonly path: readonly Certificate[];
 }
 
 /** A parcel that its sender signed and that is valid now; it may go to any Internet node. */
@@ -67,7 +69,7 @@ export function verifyParcelForMailbox(
     throw unauthorized(`Recipient ${recipient.id} is not an endpoint behind a private gateway`);
   }
   verifyRamfMessage(parcel, now, drift);
-  return { parcel, mailbox: privateGateway.subjectId, pda: sender };
+  return { parcel, mailbox: privateGateway.subjectId, pda: sender, path };
 }
 
 /**

@@ -9,6 +9,7 @@ const chain = await HandmadeChain.make();
 
 /** Room for some 20 certificates in all, 16 of them for those that were met more than once. */
 const ROOM = 20 * 5200;
+const FREQUENT = 16;
 
 /** As many delivery authorizations of different bytes. */
 function certificates(count: number): Buffer[] {
@@ -72,16 +73,41 @@ describe('Certificate cache', () => {
     assert.ok(isCached(cache, certificate));
   });
 
-  it('drops what was used least recently of those met more than once', () => {
-    const cache = new CertificateCache(ROOM);
-    const all = certificates(30).map((bytes) => cache.read(bytes));
-    const [first] = all as [Certificate];
-    for (const certificate of all) {
-      cache.remember(certificate);
-      assert.ok(isCached(cache, certificate));
-      assert.ok(isCached(cache, first));
+  describe('when full of certificates that were met more than once', () => {
+    /** A full cache, and its certificates in the order that they were used. */
+    function full() {
+      const cache = new CertificateCache(ROOM);
+      const known = certificates(FREQUENT).map((bytes) => cache.read(bytes));
+      for (const certificate of known) {
+        cache.remember(certificate);
+        assert.ok(isCached(cache, certificate));
+      }
+      const fresh = certificates(FREQUENT + 10).slice(FREQUENT);
+      const meet = (bytes: Buffer) => {
+        const certificate = cache.read(bytes);
+        cache.remember(certificate);
+        return certificate;
+      };
+      return { cache, known, fresh, meet };
     }
-    assert.ok(isCached(cache, first));
-    assert.ok(!isCached(cache, all[1] as Certificate));
+
+    it('lets the one used least recently wait among the new ones, to be met again', () => {
+      const { cache, known, fresh, meet } = full();
+      const [first] = known as [Certificate];
+      assert.ok(isCached(cache, meet(fresh[0] as Buffer)));
+      assert.ok(isCached(cache, first));
+    });
+
+    it('drops the one used least recently, not the oldest, when newer ones follow', () => {
+      const { cache, known, fresh, meet } = full();
+      const [first, second] = known as [Certificate, Certificate];
+      assert.ok(isCached(cache, first));
+      assert.ok(isCached(cache, meet(fresh[0] as Buffer)));
+      for (const bytes of fresh.slice(1)) {
+        meet(bytes);
+      }
+      assert.ok(isCached(cache, first));
+      assert.ok(!isCached(cache, second));
+    });
   });
 });

@@ -60,9 +60,14 @@ describe('Parcel', () => {
     assert.equal(parcel.payload.toString(), 'the payload');
     assert.equal(parcel.sender.subjectId, official.keys.sender.id);
     assert.equal(parcel.expiry, parcel.creation + DAY);
-    const { mailbox, pda } = verifyParcelForMailbox(parcel, officialTrusted, Date.now(), 0);
+    const { mailbox, pda, path } = verifyParcelForMailbox(parcel, officialTrusted, Date.now(), 0);
     assert.equal(mailbox, official.keys.privateGateway.id);
     assert.deepEqual(pda.raw, Buffer.from(official.pda.serialize()));
+    const { keys: owners } = official;
+    assert.deepEqual(
+      path.map(({ subjectId }) => subjectId),
+      [owners.sender.id, owners.endpoint.id, owners.privateGateway.id, owners.gateway.id],
+    );
   });
 
   it("reads the official library's with an Internet address, and long ones in segments", async () => {
@@ -164,6 +169,8 @@ describe('Parcel', () => {
     assert.equal(verifyParcelForInternet(read(bytes), NOW, 0).parcel.sender.subjectId, keys.sender.id);
     refuses('PARCEL_UNAUTHORIZED', () => forMailbox(bytes));
     refuses('MESSAGE_EXPIRED', () => verifyParcelForInternet(read(bytes), NOW + 2 * DAY, 0));
+    const expired = chain.parcel({ pda: { notAfter: NOW - 1000 } });
+    refuses('CERTIFICATE_EXPIRED', () => verifyParcelForInternet(read(expired), NOW, 0));
     const forged = chain.parcel({ signedData: { signer: keys.stranger } });
     refuses('SIGNATURE_INVALID', () => verifyParcelForInternet(read(forged), NOW, 0));
   });
