@@ -6,7 +6,8 @@ import { setImmediate } from 'node:timers/promises';
 import type { Clock, RecordFields, RecordKind, Records, RecordValue, StoredRecord } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import type { Quarantine } from './quarantine.ts';
-import type { Row, StoreFiles } from './store-files.ts';
+import type { Row } from './reader.ts';
+import type { StoreFiles } from './store-files.ts';
 import { Ticks } from './ticks.ts';
 import type { SqlValue, Statement } from './writer-messages.ts';
 

@@ -2,12 +2,12 @@
  * The stores' SQLite files, seen from the main thread: short reads here, all writes in the writer thread.
  */
 
-import { existsSync, statSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { statSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { StoreError } from '../../gateway/ports.ts';
 import { CHECKED_AT_ONCE_OCTETS } from './integrity.ts';
-import { type FileName, READER_PRAGMAS } from './schema.ts';
+import { Reader, type Row } from './reader.ts';
+import type { FileName } from './schema.ts';
 import { sqliteFault } from './sqlite-errors.ts';
 import type { FromWriter, Outcome, SqlValue, Statement, ToWriter, Write } from './writer-messages.ts';
 import type { WriterThreadData } from './writer-thread.ts';
@@ -17,8 +17,6 @@ export interface StoreLog {
   warn(details: Readonly<Record<string, unknown>>, message: string): void;
   error(details: Readonly<Record<string, unknown>>, message: string): void;
 }
-
-export type Row = Record<string, SqlValue>;
 
 interface Pending {
   resolve(result: number): void;
@@ -223,7 +221,8 @@ export class StoreFiles {
           rejectPending(this.dead);
         }
         this.pending.clear();
-        reject(error);
+        const code = sqliteFault(error) === 'full' ? 'STORE_FULL' : 'STORE_AWAY';
+        reject(new StoreError(code, `The stores cannot be opened: ${error.message}`, { cause: error }));
       };
       this.worker.once('error', die);
       this.worker.once('exit', (code) => die(new Error(`exit code ${code}`)));
@@ -293,31 +292,4 @@ export class StoreFiles {
 /** Threads run from source in development and from the build in an image. */
 function threadFile(name: string): URL {
   return new URL(`./${name}${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
-}
-
-/** A connection that only reads, with its statements compiled once. */
-class Reader {
-  private readonly database: DatabaseSync;
-  private readonly compiled = new Map<string, StatementSync>();
-
-  constructor(path: string) {
-    if (!existsSync(path)) {
-      throw new StoreError('STORE_AWAY', `${path} is missing`);
-    }
-    this.database = new DatabaseSync(path, { readOnly: true, timeout: 1000 });
-    this.database.exec(READER_PRAGMAS);
-  }
-
-  all(sql: string, parameters: readonly SqlValue[]): Row[] {
-    let statement = this.compiled.get(sql);
-    if (!statement) {
-      statement = this.database.prepare(sql);
-      this.compiled.set(sql, statement);
-    }
-    return statement.all(...parameters) as Row[];
-  }
-
-  close(): void {
-    this.database.close();
-  }
 }

@@ -9,7 +9,7 @@ import { type LocalBackends, openLocalBackends } from '../../../src/backends/loc
 import { temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
-/** Chances to hit something sensitive; thousands were tried when this was written. */
+/** Random damage each time, so that the places tried add up over many runs of this series. */
 const RUNS = 6;
 const PAGE = 8192;
 const SMALL_OBJECTS = 400;

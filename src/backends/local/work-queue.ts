@@ -1,0 +1,477 @@
+/**
+ * The work queue on this machine: items in a SQLite file, and leases in memory, since no other process works on it.
+ *
+ * `work` has the items, `work_groups` what a taker needs of their groups: until when one rests, and `due`, before which
+ * none of its items is to be taken. That is a lower bound, so that finished and postponed items change one row only:
+ * whoever finds a group due without a due item sets it right (`mend`). Taking writes nothing.
+ */
+import { setImmediate } from 'node:timers/promises';
+import type {
+  Clock,
+  QueueName,
+  TakenItem,
+  TakeOptions,
+  Work,
+  WorkGroup,
+  WorkItem,
+  WorkQueue,
+} from '../../gateway/ports.ts';
+import type { Row, StoreFiles } from './store-files.ts';
+import type { Statement } from './writer-messages.ts';
+
+/** Rows that are read at once, in well under a millisecond. */
+const PAGE = 256;
+/** What an item takes on disk, with its places in the indexes. */
+const ITEM_OCTETS = 1024;
+const EXPIRED_BATCH = 512;
+/** A taker that waits looks again so often, in milliseconds: the clock may have been set. */
+const LONGEST_WAIT = 500;
+const SHORTEST_WAIT = 2;
+/** Due groups that one attempt to take looks at; the next one goes on from there. */
+const MOST_GROUPS_SEEN = 4096;
+
+const ITEM_COLUMNS = 'id, key, grp, size, expiry, due, attempts, additions';
+
+interface Lease {
+  readonly id: string;
+  /** Milliseconds. */
+  readonly until: number;
+  readonly group: string;
+  /** How often the item had been added when it was taken. */
+  readonly additions: number;
+}
+
+/** Where among the due groups to go on, so that each has its turn. */
+interface Cursor {
+  readonly due: number;
+  readonly id: number;
+}
+
+const START: Cursor = { due: -1, id: 0 };
+
+export class LocalWorkQueue implements WorkQueue {
+  private readonly files: StoreFiles;
+  private readonly clock: Clock;
+  /** By queue and key. */
+  private readonly leases = new Map<string, Lease>();
+  /** How many leases there are of each queue and group. */
+  private readonly leasesOfGroup = new Map<string, number>();
+  private readonly cursors = new Map<QueueName, Cursor>();
+  private lastLease = 0;
+  private changed = Promise.withResolvers<void>();
+
+  constructor(parts: { files: StoreFiles; clock: Clock }) {
+    this.files = parts.files;
+    this.clock = parts.clock;
+  }
+
+  async add(queue: QueueName, work: Work): Promise<void> {
+    const { key, group, size, expiry } = work;
+    const now = this.clock.now();
+    await this.files.write(
+      'records',
+      [
+        [
+          `INSERT INTO work (queue, key, grp, size, expiry, due, attempts, additions) VALUES (?, ?, ?, ?, ?, ?, 0, 1)
+           ON CONFLICT (queue, key) DO UPDATE SET
+             grp = excluded.grp, size = excluded.size, expiry = excluded.expiry, additions = additions + 1`,
+          queue,
+          key,
+          group,
+          size,
+          Math.floor(expiry),
+          Math.floor(now),
+        ],
+        addToGroup(queue, work),
+      ],
+      ITEM_OCTETS,
+    );
+    this.notify();
+  }
+
+  async addMissing(queue: QueueName, work: readonly Work[]): Promise<number> {
+    let added = 0;
+    for (let start = 0; start < work.length; start += PAGE) {
+      const page = work.slice(start, start + PAGE);
+      const known = await this.files.read(
+        'records',
+        'SELECT key FROM work WHERE queue = ? AND key IN (SELECT value FROM json_each(?))',
+        queue,
+        JSON.stringify(page.map(({ key }) => key)),
+      );
+      const keys = new Set(known.map(({ key }) => key));
+      const missing = page.filter(({ key }) => !keys.has(key));
+      if (missing.length > 0) {
+        const now = Math.floor(this.clock.now());
+        const statements = missing.flatMap((item): Statement[] => [
+          [
+            `INSERT OR IGNORE INTO work (queue, key, grp, size, expiry, due, attempts, additions)
+             VALUES (?, ?, ?, ?, ?, ?, 0, 1)`,
+            queue,
+            item.key,
+            item.group,
+            item.size,
+            Math.floor(item.expiry),
+            now,
+          ],
+          addToGroup(queue, item),
+        ]);
+        await this.files.write('records', statements, ITEM_OCTETS * missing.length);
+        added += missing.length;
+        this.notify();
+      }
+    }
+    return added;
+  }
+
+  async take(queue: QueueName, options: TakeOptions, signal: AbortSignal): Promise<TakenItem[]> {
+    while (!signal.aborted) {
+      const changed = this.changed.promise;
+      const taken = await this.takeNow(queue, options);
+      if (taken.length > 0) {
+        return taken;
+      }
+      await this.waitForWork(queue, changed, signal);
+    }
+    return [];
+  }
+
+  async finish(queue: QueueName, item: TakenItem): Promise<boolean> {
+    const lease = this.leaseOf(queue, item);
+    if (!lease) {
+      return false;
+    }
+    const deleted = await this.files.write(
+      'records',
+      [['DELETE FROM work WHERE queue = ? AND key = ? AND additions = ?', queue, item.key, lease.additions]],
+      0,
+    );
+    this.endLease(queue, item);
+    return deleted > 0;
+  }
+
+  async postpone(queue: QueueName, item: TakenItem, due: number): Promise<boolean> {
+    if (!this.leaseOf(queue, item)) {
+      return false;
+    }
+    await this.files.write(
+      'records',
+      [
+        [
+          'UPDATE work SET due = ?, attempts = attempts + 1 WHERE queue = ? AND key = ?',
+          Math.floor(due),
+          queue,
+          item.key,
+        ],
+      ],
+      0,
+    );
+    this.endLease(queue, item);
+    return true;
+  }
+
+  async release(queue: QueueName, item: TakenItem): Promise<void> {
+    this.endLease(queue, item);
+  }
+
+  async rest(queue: QueueName, group: string, until: number): Promise<void> {
+    const instant = Math.floor(until);
+    await this.files.write(
+      'records',
+      [
+        [
+          'UPDATE work_groups SET rest = ?, due = max(due, ?) WHERE queue = ? AND grp = ?',
+          instant,
+          instant,
+          queue,
+          group,
+        ],
+      ],
+      0,
+    );
+  }
+
+  async hasten(queue: QueueName, group: string): Promise<void> {
+    const now = Math.floor(this.clock.now());
+    const [waiting] = await this.files.read(
+      'records',
+      `SELECT 1 FROM work_groups WHERE queue = ?1 AND grp = ?2 AND due > ?3
+       UNION ALL SELECT 1 FROM work WHERE queue = ?1 AND grp = ?2 AND due > ?3 LIMIT 1`,
+      queue,
+      group,
+      now,
+    );
+    if (!waiting) {
+      return;
+    }
+    await this.files.write(
+      'records',
+      [
+        ['UPDATE work SET due = ?1 WHERE queue = ?2 AND grp = ?3 AND due > ?1', now, queue, group],
+        ['UPDATE work_groups SET rest = 0, due = min(due, ?) WHERE queue = ? AND grp = ?', now, queue, group],
+      ],
+      0,
+    );
+    this.notify();
+  }
+
+  async remove(queue: QueueName, key: string): Promise<void> {
+    await this.files.write('records', [['DELETE FROM work WHERE queue = ? AND key = ?', queue, key]], 0);
+    this.forgetLease(queue, key);
+  }
+
+  async *list(queue: QueueName, group?: string): AsyncIterable<WorkItem> {
+    const ofGroup = group === undefined ? '' : 'AND grp = ?3';
+    const parameters = group === undefined ? [] : [group];
+    for (let after = 0; ; ) {
+      const page = await this.files.read(
+        'records',
+        `SELECT ${ITEM_COLUMNS} FROM work WHERE queue = ?1 AND id > ?2 ${ofGroup} ORDER BY id LIMIT ${PAGE}`,
+        queue,
+        after,
+        ...parameters,
+      );
+      for (const row of page) {
+        const item = readItem(row);
+        if (item.expiry >= this.clock.now()) {
+          yield item;
+        }
+      }
+      if (page.length < PAGE) {
+        return;
+      }
+      after = page.at(-1)?.['id'] as number;
+      await setImmediate();
+    }
+  }
+
+  async *groups(queue: QueueName): AsyncIterable<WorkGroup> {
+    for (let after = 0; ; ) {
+      const page = await this.files.read(
+        'records',
+        `SELECT id, grp, rest,
+           (SELECT count(*) FROM work WHERE work.queue = g.queue AND work.grp = g.grp AND expiry >= ?3) AS count,
+           (SELECT min(due) FROM work WHERE work.queue = g.queue AND work.grp = g.grp AND expiry >= ?3) AS first
+         FROM work_groups AS g WHERE queue = ?1 AND id > ?2 ORDER BY id LIMIT ${PAGE}`,
+        queue,
+        after,
+        this.clock.now(),
+      );
+      for (const { grp, rest, count, first } of page) {
+        if (count !== 0) {
+          const due = Math.max(rest as number, first as number);
+          yield { group: grp as string, count: count as number, due, rest: rest as number };
+        }
+      }
+      if (page.length < PAGE) {
+        return;
+      }
+      after = page.at(-1)?.['id'] as number;
+      await setImmediate();
+    }
+  }
+
+  /** Deletes expired items, a bounded batch at a time. */
+  async deleteExpired(): Promise<void> {
+    for (let deleted = EXPIRED_BATCH; deleted === EXPIRED_BATCH; ) {
+      deleted = await this.files.write(
+        'records',
+        [
+          [
+            `DELETE FROM work WHERE id IN (SELECT id FROM work WHERE expiry < ? LIMIT ${EXPIRED_BATCH})`,
+            this.clock.now(),
+          ],
+        ],
+        0,
+      );
+    }
+  }
+
+  /** Looks through the due groups, from where the last look ended, once around at most. */
+  private async takeNow(queue: QueueName, { count, lease, room }: TakeOptions): Promise<TakenItem[]> {
+    const now = Math.floor(this.clock.now());
+    const start = this.cursors.get(queue) ?? START;
+    const taken: TakenItem[] = [];
+    const empty: string[] = [];
+    let after = start;
+    let hasWrapped = false;
+    for (let seen = 0; seen < MOST_GROUPS_SEEN && taken.length < count; ) {
+      const page = await this.files.read(
+        'records',
+        `SELECT id, grp, due FROM work_groups WHERE queue = ? AND (due, id) > (?, ?) AND due <= ?
+         ORDER BY due, id LIMIT ${PAGE}`,
+        queue,
+        after.due,
+        after.id,
+        now,
+      );
+      for (const row of page) {
+        const group = row['grp'] as string;
+        after = { due: row['due'] as number, id: row['id'] as number };
+        const wanted = Math.min(room(group), count - taken.length);
+        const found = wanted > 0 ? await this.takeOf(queue, group, wanted, now, lease) : undefined;
+        if (found) {
+          taken.push(...found);
+        } else if (wanted > 0) {
+          empty.push(group);
+        }
+        if (taken.length >= count || (hasWrapped && !isBefore(after, start))) {
+          break;
+        }
+      }
+      seen += page.length;
+      if (page.length < PAGE) {
+        if (hasWrapped || start === START) {
+          break;
+        }
+        hasWrapped = true;
+        after = START;
+      } else if (hasWrapped && !isBefore(after, start)) {
+        break;
+      }
+    }
+    this.cursors.set(queue, after);
+    if (empty.length > 0) {
+      await this.mend(queue, empty);
+    }
+    return taken;
+  }
+
+  /** Undefined when the group has no due item at all, not even in somebody's hand. */
+  private async takeOf(
+    queue: QueueName,
+    group: string,
+    wanted: number,
+    now: number,
+    leaseTime: number,
+  ): Promise<TakenItem[] | undefined> {
+    const inHand = this.leasesOfGroup.get(`${queue}\0${group}`) ?? 0;
+    const rows = await this.files.read(
+      'records',
+      `SELECT ${ITEM_COLUMNS} FROM work WHERE queue = ? AND grp = ? AND due <= ? AND expiry >= ?
+       ORDER BY due, id LIMIT ?`,
+      queue,
+      group,
+      now,
+      now,
+      wanted + inHand,
+    );
+    if (rows.length === 0) {
+      return undefined;
+    }
+    const taken: TakenItem[] = [];
+    for (const row of rows) {
+      const item = readItem(row);
+      const current = this.leases.get(`${queue}\0${item.key}`);
+      if (taken.length === wanted || (current && current.until >= now)) {
+        continue;
+      }
+      this.forgetLease(queue, item.key);
+      const lease = { id: `${++this.lastLease}`, until: now + leaseTime, group, additions: row['additions'] as number };
+      this.leases.set(`${queue}\0${item.key}`, lease);
+      this.leasesOfGroup.set(`${queue}\0${group}`, (this.leasesOfGroup.get(`${queue}\0${group}`) ?? 0) + 1);
+      taken.push({ ...item, lease: lease.id });
+    }
+    return taken;
+  }
+
+  /** Sets `due` of groups right that have no due item; those without any item go. */
+  private async mend(queue: QueueName, groups: readonly string[]): Promise<void> {
+    const statements = groups.flatMap((group): Statement[] => [
+      [
+        `UPDATE work_groups SET due = max(rest, (SELECT min(due) FROM work WHERE queue = ?1 AND grp = ?2))
+         WHERE queue = ?1 AND grp = ?2 AND EXISTS (SELECT 1 FROM work WHERE queue = ?1 AND grp = ?2)`,
+        queue,
+        group,
+      ],
+      [
+        `DELETE FROM work_groups WHERE queue = ?1 AND grp = ?2
+         AND NOT EXISTS (SELECT 1 FROM work WHERE queue = ?1 AND grp = ?2)`,
+        queue,
+        group,
+      ],
+    ]);
+    await this.files.write('records', statements, 0);
+  }
+
+  /** Until something changed, a group becomes due, a while has gone by, or the signal aborts. */
+  private async waitForWork(queue: QueueName, changed: Promise<void>, signal: AbortSignal): Promise<void> {
+    const now = this.clock.now();
+    const [next] = await this.files.read(
+      'records',
+      'SELECT due FROM work_groups WHERE queue = ? AND due > ? ORDER BY due LIMIT 1',
+      queue,
+      now,
+    );
+    const wait = next ? Math.max(SHORTEST_WAIT, (next['due'] as number) - now) : LONGEST_WAIT;
+    const { promise: woken, resolve: wake } = Promise.withResolvers<void>();
+    const timer = setTimeout(wake, Math.min(wait, LONGEST_WAIT));
+    signal.addEventListener('abort', () => wake(), { once: true });
+    await Promise.race([changed, woken]);
+    clearTimeout(timer);
+    signal.removeEventListener('abort', () => wake());
+    // Changes come in crowds; one look does for all.
+    await setImmediate();
+  }
+
+  private notify(): void {
+    this.changed.resolve();
+    this.changed = Promise.withResolvers<void>();
+  }
+
+  /** The lease of an item that is still in this hand. */
+  private leaseOf(queue: QueueName, { key, lease }: TakenItem): Lease | undefined {
+    const current = this.leases.get(`${queue}\0${key}`);
+    return current?.id === lease ? current : undefined;
+  }
+
+  private endLease(queue: QueueName, item: TakenItem): void {
+    if (this.leaseOf(queue, item)) {
+      this.forgetLease(queue, item.key);
+      this.notify();
+    }
+  }
+
+  private forgetLease(queue: QueueName, key: string): void {
+    const lease = this.leases.get(`${queue}\0${key}`);
+    if (!lease) {
+      return;
+    }
+    this.leases.delete(`${queue}\0${key}`);
+    const ofGroup = `${queue}\0${lease.group}`;
+    const left = (this.leasesOfGroup.get(ofGroup) ?? 1) - 1;
+    if (left > 0) {
+      this.leasesOfGroup.set(ofGroup, left);
+    } else {
+      this.leasesOfGroup.delete(ofGroup);
+    }
+  }
+}
+
+/** The group is due when the item is, unless it rests. */
+function addToGroup(queue: QueueName, { key, group }: Work): Statement {
+  return [
+    `INSERT INTO work_groups (queue, grp, due, rest)
+     VALUES (?1, ?2, (SELECT due FROM work WHERE queue = ?1 AND key = ?3), 0)
+     ON CONFLICT (queue, grp) DO UPDATE SET due = max(rest, min(due, excluded.due))`,
+    queue,
+    group,
+    key,
+  ];
+}
+
+function isBefore(one: Cursor, other: Cursor): boolean {
+  return one.due < other.due || (one.due === other.due && one.id < other.id);
+}
+
+function readItem(row: Row): WorkItem {
+  const { key, grp, size, expiry, due, attempts } = row;
+  return {
+    key: key as string,
+    group: grp as string,
+    size: size as number,
+    expiry: expiry as number,
+    due: due as number,
+    attempts: attempts as number,
+  };
+}
