@@ -14,6 +14,8 @@ export interface CollectionClientOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether it answers pings; it does by default. */
   readonly autoPong?: boolean;
+  /** For servers with TLS: who is trusted, and the server's name. */
+  readonly tls?: { readonly ca: string; readonly servername: string };
   /** Called with the socket before it is open. */
   readonly onSocket?: (socket: WebSocket) => void;
 }
@@ -61,8 +63,8 @@ export class CollectionClient implements Disposable {
    * @throws Error, when the server does not switch protocols
    */
   static async connect(url: string, options: CollectionClientOptions = {}): Promise<CollectionClient> {
-    const { headers = {}, autoPong = true } = options;
-    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/v1/parcel-collection`, { headers, autoPong });
+    const { headers = {}, autoPong = true, tls = {} } = options;
+    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/v1/parcel-collection`, { headers, autoPong, ...tls });
     options.onSocket?.(socket);
     const client = new CollectionClient(socket);
     await once(socket, 'open');

@@ -13,6 +13,7 @@ import {
 import { CollectionClient } from '../../support/collection-client.ts';
 import { openCollectionDoor, type TestCollectionDoor } from '../../support/collection-door.ts';
 import { selfIssued, testIdentity } from '../../support/pki.ts';
+import { newTlsCertificate } from '../../support/tls-certificate.ts';
 
 const FAILURE_DELAY = 300;
 
@@ -121,6 +122,18 @@ describe('The handshake of a collection', () => {
     short.resetAndDestroy();
     using client = await CollectionClient.collect(door.url, [door.otherChain.privateGateway]);
     await client.settled();
+  });
+});
+
+describe('A collection over TLS', () => {
+  it('works as without', async () => {
+    using certificate = await newTlsCertificate('gateway.example.com');
+    await using door = await openCollectionDoor({ http: { tls: certificate } });
+    const tls = { ca: certificate.certificate, servername: 'gateway.example.com' };
+    const parcel = await door.put();
+    using client = await CollectionClient.collect(door.url, [door.chain.privateGateway], { tls });
+    assert.deepEqual(await client.collectNext(), parcel);
+    await door.emptied();
   });
 });
 
