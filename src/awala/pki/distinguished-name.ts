@@ -48,13 +48,15 @@ function wide(content: Buffer, width: number): string {
     throw malformed('it has half a character');
   }
   const text = Buffer.allocUnsafe(content.length / width);
-  for (let at = 0; at < content.length; at++) {
-    const octet = content[at] as number;
-    if (at % width === width - 1) {
-      text[(at - width + 1) / width] = octet;
-    } else if (octet !== 0) {
-      throw malformed('it is not a node id');
+  let high = 0;
+  for (let at = 0, i = 0; at < content.length; at++, i++) {
+    for (const last = at + width - 1; at < last; at++) {
+      high |= content[at] as number;
     }
+    text[i] = content[at] as number;
+  }
+  if (high !== 0) {
+    throw malformed('it is not a node id');
   }
   return text.toString('latin1');
 }
