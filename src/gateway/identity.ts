@@ -9,7 +9,7 @@
 import { type Certificate, readCertificate } from '../awala/pki/certificate.ts';
 import { issueCertificate } from '../awala/pki/issue-certificate.ts';
 import { type RsaPublicKey, readRsaPublicKey } from '../awala/pki/rsa-public-key.ts';
-import type { Clock, IdentityKey, IdentityKeys, Random, Records } from './ports.ts';
+import { type Clock, type IdentityKey, type IdentityKeys, type Random, type Records, StoreError } from './ports.ts';
 import { BACKDATING, DAY } from './time.ts';
 
 /** How long a self-issued certificate is valid (protocol section 1). */
@@ -56,7 +56,14 @@ export class Identity {
   /** Opens the identity in `records`, making its first key and certificate where there are none. */
   static async open(parts: IdentityParts): Promise<Identity> {
     const identity = new Identity(parts);
-    await identity.refresh();
+    try {
+      await identity.refresh();
+    } catch (error) {
+      // A full store must not keep a gateway from serving whose certificate is still good: housekeeping tries again.
+      if (!(error instanceof StoreError && error.code === 'STORE_FULL') || identity.trusted().length === 0) {
+        throw error;
+      }
+    }
     return identity;
   }
 

@@ -5,9 +5,11 @@ import { randomBytes } from 'node:crypto';
 import { rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openLocalBackends } from '../../../src/backends/local/local-backends.ts';
+import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
 import type { StoreLog } from '../../../src/backends/local/store-files.ts';
+import { Identity } from '../../../src/gateway/identity.ts';
 import { StoreError } from '../../../src/gateway/ports.ts';
+import { DAY } from '../../../src/gateway/time.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { needsSmallVolume, smallVolume } from '../../support/small-volume.ts';
 
@@ -107,6 +109,32 @@ test(
   },
 );
 
+test(
+  'A gateway whose certificate is due for renewal starts on a full volume with the one that it has',
+  options,
+  async () => {
+    using volume = smallVolume(VOLUME_MIB);
+    const clock = new ManualClock();
+    const openIdentity = ({ identityKeys, records }: LocalBackends) =>
+      Identity.open({ internetAddress: 'gateway.test', identityKeys, records, random: randomBytes, clock });
+    let id: string;
+    {
+      await using backends = await open(volume.path, clock);
+      id = (await openIdentity(backends)).id;
+    }
+    await fillVolume(join(volume.path, 'somebody-elses'));
+    clock.advance(40 * DAY);
+    await using backends = await open(volume.path, clock);
+    const identity = await openIdentity(backends);
+    assert.equal(identity.id, id);
+    assert.equal(identity.allCertificates().length, 1);
+    await assertFull(identity.refresh());
+    await rm(join(volume.path, 'somebody-elses'));
+    await identity.refresh();
+    assert.equal(identity.allCertificates().length, 2);
+  },
+);
+
 async function fill(
   kept: Map<string, Buffer>,
   put: (key: string, body: Buffer) => Promise<unknown>,
@@ -133,7 +161,7 @@ async function fill(
   }
 }
 
-async function assertServes(backends: Awaited<ReturnType<typeof open>>, kept: Map<string, Buffer>): Promise<void> {
+async function assertServes(backends: LocalBackends, kept: Map<string, Buffer>): Promise<void> {
   const listed = (await Array.fromAsync(backends.objects.list('m/'))).map(({ key }) => key);
   assert.deepEqual(listed.sort(), [...kept.keys()].sort());
   for (const [key, body] of kept) {
@@ -141,7 +169,7 @@ async function assertServes(backends: Awaited<ReturnType<typeof open>>, kept: Ma
   }
 }
 
-async function deleteAll(backends: Awaited<ReturnType<typeof open>>, kept: Map<string, Buffer>): Promise<void> {
+async function deleteAll(backends: LocalBackends, kept: Map<string, Buffer>): Promise<void> {
   for (const key of kept.keys()) {
     await backends.objects.delete(key);
   }
