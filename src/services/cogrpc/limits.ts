@@ -1,0 +1,36 @@
+/**
+ * Bounds on what couriers may take of one CogRPC server.
+ */
+
+/** Times are in milliseconds. */
+export interface CogRpcLimits {
+  /** Connections open at once; further ones are dropped. */
+  readonly maxConnections: number;
+  /** Calls at once on one connection; deployed clients make one at a time. */
+  readonly maxCallsPerConnection: number;
+  /** Calls at once in this process; further ones are UNAVAILABLE. Each may hold some 25 MiB, a stalled one 9. */
+  readonly maxCalls: number;
+  /** How long a call may wait for its client to send or to take something. */
+  readonly callIdleTimeout: number;
+  /** How long a connection may be without a call. */
+  readonly connectionIdleTimeout: number;
+  /** When a connection is told to come back anew, so that load spreads; its calls go on for `connectionAgeGrace`. */
+  readonly connectionMaxAge: number;
+  readonly connectionAgeGrace: number;
+  /** From the connection to the end of its TLS handshake. */
+  readonly handshakeTimeout: number;
+}
+
+export const DEFAULT_COGRPC_LIMITS: CogRpcLimits = {
+  maxConnections: 10_000,
+  maxCallsPerConnection: 8,
+  maxCalls: 256,
+  callIdleTimeout: 60_000,
+  connectionIdleTimeout: 60_000,
+  connectionMaxAge: 3_600_000,
+  connectionAgeGrace: 60_000,
+  handshakeTimeout: 10_000,
+};
+
+/** The longest gRPC message, in octets: 9 MiB of cargo (RS-001) with an id. */
+export const MAX_GRPC_MESSAGE_OCTETS = 9_437_184 + 64 * 1024;
