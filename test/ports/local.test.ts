@@ -9,6 +9,7 @@ import { metersContract } from './meters.contract.ts';
 import { objectStoreContract } from './object-store.contract.ts';
 import { recordsContract } from './records.contract.ts';
 import { signalsContract } from './signals.contract.ts';
+import { workQueueContract } from './work-queue.contract.ts';
 
 const NAME = 'The data directory';
 
@@ -30,3 +31,4 @@ metersContract(NAME, async () => {
 });
 identityKeysContract(NAME, open);
 keyWrappingContract(NAME, open);
+workQueueContract(NAME, open);

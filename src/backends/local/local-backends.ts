@@ -11,6 +11,7 @@ import type {
   Random,
   Records,
   Signals,
+  WorkQueue,
 } from '../../gateway/ports.ts';
 import { DataDirectory } from './directory.ts';
 import { LocalIdentityKeys } from './identity-keys.ts';
@@ -20,6 +21,7 @@ import { Quarantine } from './quarantine.ts';
 import { LocalRecords } from './records.ts';
 import { LocalSignals } from './signals.ts';
 import { StoreFiles, type StoreLog } from './store-files.ts';
+import { LocalWorkQueue } from './work-queue.ts';
 
 export interface LocalBackends extends AsyncDisposable {
   /** The data directory, absolute. */
@@ -28,6 +30,7 @@ export interface LocalBackends extends AsyncDisposable {
   readonly records: Records;
   readonly signals: Signals;
   readonly meters: Meters;
+  readonly work: WorkQueue;
   readonly identityKeys: IdentityKeys;
   readonly wrapping: KeyWrapping;
   /** How many damaged objects and records were set aside since the start. */
@@ -74,6 +77,7 @@ export async function openLocalBackends({
   const objects = await LocalObjectStore.open({ files, quarantine, clock });
   const records = await LocalRecords.open({ files, quarantine, clock });
   const meters = new LocalMeters(clock);
+  const work = new LocalWorkQueue({ files, clock });
   let verified = clock.now();
   const verify = () =>
     files.verify().catch((error: Error) => log.error({ reason: error.message }, 'Store files could not be verified'));
@@ -85,6 +89,7 @@ export async function openLocalBackends({
     records,
     signals: new LocalSignals(log),
     meters,
+    work,
     identityKeys: new LocalIdentityKeys({ records, wrapping: directory.wrapping, random }),
     wrapping: directory.wrapping,
     get damaged() {
@@ -94,6 +99,7 @@ export async function openLocalBackends({
       meters.forgetIdle();
       await objects.deleteExpired();
       await records.deleteExpired();
+      await work.deleteExpired();
       await quarantine.deleteOld();
       if (clock.now() - verified >= VERIFY_INTERVAL_MS) {
         verified = clock.now();

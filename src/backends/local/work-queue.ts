@@ -16,7 +16,8 @@ import type {
   WorkItem,
   WorkQueue,
 } from '../../gateway/ports.ts';
-import type { Row, StoreFiles } from './store-files.ts';
+import type { Row } from './reader.ts';
+import type { StoreFiles } from './store-files.ts';
 import type { Statement } from './writer-messages.ts';
 
 /** Rows that are read at once, in well under a millisecond. */
@@ -315,19 +316,21 @@ export class LocalWorkQueue implements WorkQueue {
         } else if (wanted > 0) {
           empty.push(group);
         }
-        if (taken.length >= count || (hasWrapped && !isBefore(after, start))) {
+        if (taken.length >= count) {
           break;
         }
       }
       seen += page.length;
-      if (page.length < PAGE) {
-        if (hasWrapped || start === START) {
+      const isLast = page.length < PAGE;
+      if (taken.length >= count || (hasWrapped && (isLast || !isBefore(after, start)))) {
+        break;
+      }
+      if (isLast) {
+        if (start === START) {
           break;
         }
         hasWrapped = true;
         after = START;
-      } else if (hasWrapped && !isBefore(after, start)) {
-        break;
       }
     }
     this.cursors.set(queue, after);
@@ -405,11 +408,12 @@ export class LocalWorkQueue implements WorkQueue {
     );
     const wait = next ? Math.max(SHORTEST_WAIT, (next['due'] as number) - now) : LONGEST_WAIT;
     const { promise: woken, resolve: wake } = Promise.withResolvers<void>();
+    const onAbort = () => wake();
     const timer = setTimeout(wake, Math.min(wait, LONGEST_WAIT));
-    signal.addEventListener('abort', () => wake(), { once: true });
+    signal.addEventListener('abort', onAbort);
     await Promise.race([changed, woken]);
     clearTimeout(timer);
-    signal.removeEventListener('abort', () => wake());
+    signal.removeEventListener('abort', onAbort);
     // Changes come in crowds; one look does for all.
     await setImmediate();
   }
