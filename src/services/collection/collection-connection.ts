@@ -125,12 +125,17 @@ export class CollectionConnection implements CollectionOutlet {
     if (now - this.lastPong >= pongTimeout) {
       this.parts.log.info({ collection: this.id }, 'Client is silent');
       this.cut();
-    } else if (this.writer?.isTooSlow(now)) {
+      return;
+    }
+    if (this.writer?.isTooSlow(now)) {
       this.parts.log.info({ collection: this.id }, 'Client is too slow');
       this.cut();
-    } else if (now >= this.deadline) {
+      return;
+    }
+    if (now >= this.deadline) {
       this.endInTime(now);
-    } else if (now >= this.nextPing) {
+    }
+    if (now >= this.nextPing) {
       this.nextPing = Math.max(this.nextPing + pingInterval, now + pingInterval / 2);
       this.ping();
       this.collection?.maintain();
@@ -234,6 +239,7 @@ export class CollectionConnection implements CollectionOutlet {
     }
   }
 
+  /** Sends a ping with the next number; nothing when the connection is closing. */
   private ping(): number {
     this.pings++;
     this.socket.ping(String(this.pings));

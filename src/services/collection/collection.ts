@@ -140,7 +140,7 @@ export class CollectionDoor {
       this.countHandshake(block, 1);
       const handshake = {
         options,
-        onFailure: () => void this.parts.limits.countFailure('failedHandshake', address),
+        onFailure: () => this.countFailure(address),
         onEnd: () => this.countHandshake(block, -1),
       };
       const spread = (this.accepted++ * SPREAD_STEP) % 1;
@@ -175,6 +175,12 @@ export class CollectionDoor {
     if (this.isDraining || ofBlock >= MAX_HANDSHAKES_PER_BLOCK || this.handshakeCount >= MAX_HANDSHAKES) {
       throw new HttpError('ADDRESS_LIMITED', 503, 'Too many clients are connecting');
     }
+  }
+
+  private countFailure(address: string): void {
+    this.parts.limits.countFailure('failedHandshake', address).catch((err: unknown) => {
+      this.connectionParts.log.warn({ err }, 'Failed handshake was not counted');
+    });
   }
 
   private countHandshake(block: string, change: 1 | -1): void {
