@@ -13,13 +13,8 @@ import { storedParcelIds } from './parcel-at-rest.ts';
 import { ParcelQueue, type QueuedParcel } from './parcel-queue.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
 import type { Clock, ObjectEntry, Subscription } from './ports.ts';
+import { type SentParcel, SentParcels } from './sent-parcels.ts';
 import { MINUTE } from './time.ts';
-
-/** How many parcels a collection remembers to have sent, beyond those that are not acknowledged. */
-const SENT_MEMORY = 1024;
-
-/** For how long an acknowledged parcel is remembered: far longer than a signal is ever late. */
-const SENT_MEMORY_TIME = MINUTE;
 
 /** A further parcel is sent within the window only while the unacknowledged ones have fewer octets than this. */
 const WINDOW_OCTETS = 1024 * 1024;
@@ -64,17 +59,6 @@ export interface CollectionParts {
   readonly memory: Budget;
 }
 
-/** A version of a parcel that was sent over this connection. */
-interface Sent {
-  readonly peer: string;
-  readonly key: string;
-  readonly version: string;
-  readonly size: number;
-  readonly ids: TraceIds;
-  /** When it was acknowledged and deleted. */
-  settled: number | undefined;
-}
-
 export class ParcelCollection {
   private readonly parts: CollectionParts;
   private readonly peers: readonly string[];
@@ -83,10 +67,7 @@ export class ParcelCollection {
   private subscriptions: Subscription[] = [];
   // Most connections idle, so these exist only while there is something in them.
   private queue: ParcelQueue | undefined;
-  /** The version sent last of each parcel, by key. */
-  private sent: Map<string, Sent> | undefined;
-  private unacknowledged: Map<string, Sent> | undefined;
-  private unacknowledgedOctets = 0;
+  private sent: SentParcels | undefined;
   private lastDeliveryId = 0;
   /** Acknowledged parcels whose deletion is under way. */
   private deletions = 0;
@@ -111,7 +92,7 @@ export class ParcelCollection {
 
   /** How many deliveries await acknowledgement. */
   get inFlight(): number {
-    return this.unacknowledged?.size ?? 0;
+    return this.sent?.inFlight ?? 0;
   }
 
   /**
@@ -120,12 +101,10 @@ export class ParcelCollection {
    * @returns what traces the parcel, or undefined if no such delivery awaits acknowledgement
    */
   acknowledge(deliveryId: string): TraceIds | undefined {
-    const sent = this.unacknowledged?.get(deliveryId);
+    const sent = this.sent?.take(deliveryId);
     if (!sent) {
       return undefined;
     }
-    this.unacknowledged?.delete(deliveryId);
-    this.unacknowledgedOctets -= sent.size;
     this.deletions++;
     this.run(this.remove(sent));
     this.pump();
@@ -141,16 +120,9 @@ export class ParcelCollection {
       return;
     }
     const now = this.parts.clock.now();
-    for (const [key, { settled }] of this.sent ?? []) {
-      if (settled !== undefined && now - settled >= SENT_MEMORY_TIME) {
-        this.sent?.delete(key);
-      }
-    }
-    if (this.sent?.size === 0) {
+    this.sent?.forget(now);
+    if (this.sent?.isEmpty) {
       this.sent = undefined;
-    }
-    if (this.inFlight === 0) {
-      this.unacknowledged = undefined;
     }
     if (this.queue?.size === 0 && !this.queue.isTruncated) {
       this.queue = undefined;
@@ -168,7 +140,6 @@ export class ParcelCollection {
     }
     this.subscriptions = [];
     this.queue = undefined;
-    this.sent = undefined;
   }
 
   /** The order is what keeps the promise that nothing is missed. */
@@ -297,14 +268,14 @@ export class ParcelCollection {
       return this.deletions < MAX_DELETIONS;
     }
     const { window } = this.options;
-    return this.inFlight < window && this.unacknowledgedOctets < WINDOW_OCTETS && this.deletions < MAX_DELETIONS;
+    return this.inFlight < window && (this.sent?.octetsInFlight ?? 0) < WINDOW_OCTETS && this.deletions < MAX_DELETIONS;
   }
 
   /** Whether the bytes that came inside the signal are sure to be those that wait in the mailbox. */
   private canSendUnread(
     parcel: QueuedParcel,
   ): parcel is QueuedParcel & { version: string; body: Buffer; ids: TraceIds } {
-    return parcel.body !== undefined && !this.sent?.has(parcel.key) && this.parts.clock.now() < parcel.expiry;
+    return parcel.body !== undefined && !this.sent?.includes(parcel.key) && this.parts.clock.now() < parcel.expiry;
   }
 
   private async readAndSend(parcel: QueuedParcel): Promise<void> {
@@ -328,33 +299,16 @@ export class ParcelCollection {
 
   private send(peer: string, key: string, version: string, body: Buffer, ids: TraceIds): Promise<void> {
     const deliveryId = String(++this.lastDeliveryId);
-    const sent: Sent = { peer, key, version, size: body.length, ids, settled: undefined };
-    this.unacknowledged ??= new Map();
-    this.unacknowledged.set(deliveryId, sent);
-    this.unacknowledgedOctets += sent.size;
-    this.remember(sent);
+    this.sent ??= new SentParcels();
+    this.sent.add(deliveryId, { peer, key, version, size: body.length, ids, settled: undefined });
     return this.outlet.deliver(deliveryId, body, ids);
   }
 
   private wasSent(key: string, version: string | undefined): boolean {
-    return version !== undefined && this.sent?.get(key)?.version === version;
+    return version !== undefined && (this.sent?.includes(key, version) ?? false);
   }
 
-  private remember(sent: Sent): void {
-    this.sent ??= new Map();
-    this.sent.delete(sent.key);
-    this.sent.set(sent.key, sent);
-    if (this.sent.size > SENT_MEMORY) {
-      for (const [key, { settled }] of this.sent) {
-        if (settled !== undefined) {
-          this.sent.delete(key);
-          return;
-        }
-      }
-    }
-  }
-
-  private async remove(sent: Sent): Promise<void> {
+  private async remove(sent: SentParcel): Promise<void> {
     await this.parts.storage.mailboxes.remove(sent.peer, sent);
     this.deletions--;
     sent.settled = this.parts.clock.now();
