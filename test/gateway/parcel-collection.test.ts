@@ -245,4 +245,24 @@ describe('A parcel that arrives', { timeout: 60_000 }, () => {
     assert.deepEqual(new Set(collected.map(String)), new Set(parcels.map(String)));
     assert.deepEqual(collected.at(-1), parcels.at(-1));
   });
+
+  it('without a signal is delivered after a gap to many, whose listings take turns', async () => {
+    const many = Array.from({ length: 100 }, () => collect());
+    await room.put();
+    for (const { collection, outlet } of many) {
+      // It has listed, or it would send nothing.
+      collection.acknowledge((await outlet.next()).deliveryId);
+    }
+    room.signals.hold();
+    const lost = await room.put();
+    room.barriers.beforeList.hold();
+    room.signals.gap();
+    await room.barriers.beforeList.reached;
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(room.barriers.beforeList.waiting, 32);
+    room.barriers.beforeList.release();
+    for (const { outlet } of many) {
+      assert.deepEqual((await outlet.next()).parcel, lost);
+    }
+  });
 });

@@ -3,6 +3,8 @@ import type { ObjectEntry, ObjectStore, Signals, Subscription } from '../../src/
 
 /** Where calls wait until the test lets them on. */
 export class Barrier {
+  /** How many calls wait. */
+  waiting = 0;
   private gate: PromiseWithResolvers<void> | undefined;
   private arrival = Promise.withResolvers<void>();
 
@@ -26,7 +28,9 @@ export class Barrier {
   async pass(): Promise<void> {
     if (this.gate) {
       this.arrival.resolve();
+      this.waiting++;
       await this.gate.promise;
+      this.waiting--;
     }
   }
 }
