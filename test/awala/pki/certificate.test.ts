@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { context, contextConstructed, Tag } from '../../../src/awala/asn1/tags.ts';
 import { integer, oid, primitive, sequence } from '../../../src/awala/asn1/writer.ts';
 import { AwalaError } from '../../../src/awala/errors.ts';
@@ -189,6 +190,30 @@ describe('RSA public key', () => {
     assert.ok(!sender.publicKey.verify('sha256', data, Buffer.alloc(5000)));
   });
 
+  it('never throws when it verifies, whatever numbers a stranger calls a key and whatever he calls a signature', () => {
+    const odd = (length: number) =>
+      fc.uint8Array({ minLength: length, maxLength: length }).map((octets) => {
+        octets[0] = (octets[0] as number) | 0x80;
+        octets[length - 1] = (octets[length - 1] as number) | 1;
+        return Buffer.from(octets);
+      });
+    const modulus = fc.constantFrom(256, 384, 512).chain(odd);
+    const exponent = fc.oneof(fc.constant(Buffer.from([3])), odd(1), odd(3), odd(4));
+    const signature = fc.oneof(
+      fc.uint8Array({ maxLength: 600 }),
+      fc.constantFrom(256, 384, 512).map((length) => Buffer.alloc(length, 0xff)),
+    );
+    fc.assert(
+      fc.property(modulus, exponent, signature, (n, e, octets) => {
+        const numbers = sequence(...[n, e].map((number) => unsignedInteger(number)));
+        const bits = primitive(Tag.BIT_STRING, Buffer.concat([Buffer.alloc(1), numbers]));
+        const key = readRsaPublicKey(sequence(sequence(oid(Oid.RSA_ENCRYPTION), NULL), bits));
+        assert.equal(key.verify('sha256', Buffer.from('data'), Buffer.from(octets)), false);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it('refuses a key whose lengths are not DER', () => {
     const { spki } = sender.publicKey;
     const padded = Buffer.concat([Buffer.from('3083', 'hex'), Buffer.alloc(1), spki.subarray(2)]);
@@ -198,3 +223,8 @@ describe('RSA public key', () => {
     );
   });
 });
+
+function unsignedInteger(magnitude: Buffer): Buffer {
+  const needsZero = (magnitude[0] as number) >= 0x80;
+  return primitive(Tag.INTEGER, needsZero ? Buffer.concat([Buffer.alloc(1), magnitude]) : magnitude);
+}
