@@ -22,7 +22,7 @@ import { createHttpServer } from '../src/services/http/server.ts';
 import { CollectionClient } from '../test/support/collection-client.ts';
 import { openGatewayRoom } from '../test/support/gateway-room.ts';
 import { issued, testIdentity } from '../test/support/pki.ts';
-import type { Row } from './row.ts';
+import { type Row, runAlone } from './row.ts';
 
 const COLLECTIONS = 15_000;
 const BASE = 500;
@@ -171,14 +171,8 @@ async function collect(): Promise<void> {
   });
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (import.meta.main) {
   const roles: Record<string, () => Promise<void>> = { serve, collect };
   const role = roles[process.argv[2] ?? ''];
-  if (role) {
-    await role();
-  } else {
-    const rows = await idleCollectionsRows();
-    console.table(rows);
-    process.exitCode = rows.every(({ ok }) => ok !== false) ? 0 : 1;
-  }
+  await (role ? role() : runAlone(import.meta, idleCollectionsRows));
 }
