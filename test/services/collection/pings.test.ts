@@ -8,8 +8,8 @@ import { CollectionClient } from '../../support/collection-client.ts';
 import { openCollectionDoor } from '../../support/collection-door.ts';
 import { type Frame, Opcode, tapFrames } from '../../support/frames.ts';
 
-/** How much later than due anything may come: the door looks every 250 ms, and the machine is busy. */
-const SLACK = 600;
+/** How much later than due anything may come: the door looks every 250 ms, and the machine may be busy. */
+const SLACK = 1500;
 
 const MAX_FRAGMENT = 64 * 1024;
 
@@ -88,17 +88,17 @@ describe('A large parcel', { timeout: 60_000 }, () => {
 
   it('reaches a slow client whose pings come in time meanwhile', async () => {
     const pingInterval = 500;
-    await using door = await openCollectionDoor({ times: { pingInterval, pongTimeout: 2000 } });
-    const parcel = await door.put({ payload: Buffer.alloc(2_000_000, 'large') });
+    await using door = await openCollectionDoor({ times: { pingInterval, pongTimeout: 4500 } });
+    const parcel = await door.put({ payload: Buffer.alloc(3_000_000, 'large') });
     const start = performance.now();
     using client = await CollectionClient.collect(door.url, [door.chain.privateGateway], { onSocket: slowDown });
     const delivered = await client.collectNext();
     assert.ok(delivered.equals(parcel));
     const duration = performance.now() - start;
-    assert.ok(duration > 2000, `took only ${duration} ms`);
+    assert.ok(duration > 5000, `took only ${duration} ms`);
     const times = [0, ...client.pings];
     const longest = Math.max(...times.slice(1).map((time, place) => time - (times[place] ?? 0)));
-    assert.ok(longest <= 2000, `no ping for ${longest} ms`);
+    assert.ok(longest <= 3500, `no ping for ${longest} ms`);
     await client.settled();
   });
 });
