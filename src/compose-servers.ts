@@ -33,10 +33,10 @@ export async function openServers(
   checks: readonly Check[],
 ): Promise<HttpServer[]> {
   const { identity, backends, clock, connectionParams, sessionKeys, storage } = core;
-  const { records, meters } = backends;
+  const { records, meters, journal } = backends;
   const isChosen = (name: ServiceName) => config.services.includes(name);
   const certificates = new CertificateCache();
-  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock });
+  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock, journal });
   const registrationRate = { limit: config.registrationsPerAddress, period: REGISTRATIONS_PERIOD };
   const limits = new AddressLimits({
     meters,
@@ -65,7 +65,7 @@ export async function openServers(
       await servePoWeb(server, { registration, delivery, connectionParams, limits });
     }
     if (isChosen('collection')) {
-      const collections = new ParcelCollections({ identity, storage, certificates, clock });
+      const collections = new ParcelCollections({ identity, storage, certificates, clock, journal });
       serveCollection(server, { collections, limits, maxAge: config.collectionMaxAge });
     }
     servers.push(server);

@@ -32,7 +32,15 @@ export interface Core extends AsyncDisposable {
 export async function openCore(config: Config, logger?: Logger, clock: Clock = machineClock): Promise<Core> {
   await using stack = new AsyncDisposableStack();
   const random = machineRandom;
-  const backends = stack.use(await openLocalBackends({ directory: config.dataDirectory, clock, random, log: logger }));
+  const backends = stack.use(
+    await openLocalBackends({
+      directory: config.dataDirectory,
+      clock,
+      random,
+      log: logger,
+      journalOctets: config.journalOctets,
+    }),
+  );
   const { objects, records, signals, meters } = backends;
   const sessionKeys = new SessionKeys({
     records,
@@ -54,6 +62,7 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     signals,
     meters,
     clock,
+    journal: backends.journal,
     mailboxQuota: { count: config.mailboxParcels, octets: config.mailboxOctets },
     outboxQuota: { count: config.outboxParcels, octets: config.outboxOctets },
   });

@@ -87,6 +87,7 @@ const SETTINGS = {
   mailboxOctets: setting('MAILBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   outboxParcels: setting('OUTBOX_PARCELS', '10000', integer(1, 10_000_000)),
   outboxOctets: setting('OUTBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
+  journalOctets: setting('JOURNAL_OCTETS', '256MiB', octets(1024 ** 2)),
   gracePeriod: setting('GRACE_PERIOD', '25s', duration('0s', '1h')),
   housekeepingPeriod: setting('HOUSEKEEPING_PERIOD', '1m', duration('1s', '1h')),
 };

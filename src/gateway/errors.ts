@@ -37,6 +37,10 @@ export interface TraceIds {
   recipient?: string;
   /** Where it was put to wait. */
   place?: 'mailbox' | 'outbox' | 'held';
+  /** Node id of the private gateway whose mailbox it is for. */
+  mailbox?: string;
+  /** The Internet address that it is for. */
+  destination?: string;
 }
 
 /** A refusal by the gateway, for a reason that has a code. */

@@ -4,9 +4,10 @@
  * They were acknowledged to the private gateway that sent them, and wait under its quota (protocol section 7). A held
  * parcel is stored in the mailbox first and deleted here then, so that a crash in between repeats it.
  */
+import { type JournalWriter, NO_JOURNAL } from './journal.ts';
 import type { Mailboxes } from './mailbox.ts';
 import { HELD_PREFIX, heldKey, type Outbox, readHeldKey } from './outbox.ts';
-import type { ParcelAtRest } from './parcel-at-rest.ts';
+import { type ParcelAtRest, storedParcelIds } from './parcel-at-rest.ts';
 import { isWithinRate, type ParcelRate, readRate, writeRate } from './parcel-rate.ts';
 import type { Meters, ObjectEntry, ObjectStore } from './ports.ts';
 
@@ -40,13 +41,21 @@ export class HeldParcels {
   private readonly mailboxes: Mailboxes;
   private readonly outbox: Outbox;
   private readonly meters: Meters;
+  private readonly journal: JournalWriter;
   private readonly held = new Map<string, HeldForMailbox>();
 
-  constructor(parts: { objects: ObjectStore; mailboxes: Mailboxes; outbox: Outbox; meters: Meters }) {
+  constructor(parts: {
+    objects: ObjectStore;
+    mailboxes: Mailboxes;
+    outbox: Outbox;
+    meters: Meters;
+    journal?: JournalWriter;
+  }) {
     this.objects = parts.objects;
     this.mailboxes = parts.mailboxes;
     this.outbox = parts.outbox;
     this.meters = parts.meters;
+    this.journal = parts.journal ?? NO_JOURNAL;
     this.mailboxes.whenRoom((mailbox) => {
       // Should a store be away, housekeeping tries again.
       this.move(mailbox).catch(() => undefined);
@@ -207,6 +216,13 @@ export class HeldParcels {
       return 'full';
     }
     await this.outbox.remove(parcel.sender, stored);
+    this.journal.record({
+      event: 'moved',
+      ...storedParcelIds(stored),
+      peer: parcel.sender,
+      place: 'mailbox',
+      mailbox,
+    });
     return 'moved';
   }
 }

@@ -8,6 +8,7 @@
  */
 import type { Budget } from './budget.ts';
 import type { TraceIds } from './errors.ts';
+import type { JournalWriter } from './journal.ts';
 import type { ParcelArrival } from './mailbox.ts';
 import { storedParcelIds } from './parcel-at-rest.ts';
 import { ParcelQueue, type QueuedParcel } from './parcel-queue.ts';
@@ -53,6 +54,7 @@ export interface CollectionOptions {
 export interface CollectionParts {
   readonly storage: ParcelStorage;
   readonly clock: Clock;
+  readonly journal: JournalWriter;
   /** Turns to list a mailbox: after a gap in the signals all collections list again. */
   readonly listings: Budget;
   /** Octets of large parcels that are held until the network has taken them. */
@@ -106,6 +108,7 @@ export class ParcelCollection {
       return undefined;
     }
     this.deletions++;
+    this.parts.journal.record({ event: 'acknowledged', door: 'poweb', ...sent.ids });
     this.run(this.remove(sent));
     this.pump();
     return sent.ids;
@@ -300,6 +303,7 @@ export class ParcelCollection {
   private send(peer: string, key: string, version: string, body: Buffer, ids: TraceIds): Promise<void> {
     const deliveryId = String(++this.lastDeliveryId);
     this.sent ??= new SentParcels();
+    this.parts.journal.record({ event: 'sent', door: 'poweb', ...ids });
     this.sent.add(deliveryId, { peer, key, version, size: body.length, ids, settled: undefined });
     return this.outlet.deliver(deliveryId, body, ids);
   }

@@ -5,6 +5,7 @@ import type { CertificateCache } from '../awala/pki/certificate-cache.ts';
 import { readHandshakeResponse, verifyNonceSignature } from '../awala/poweb/collection-handshake.ts';
 import { Budget } from './budget.ts';
 import type { Identity } from './identity.ts';
+import { type JournalWriter, NO_JOURNAL } from './journal.ts';
 import {
   type CollectionOptions,
   type CollectionOutlet,
@@ -32,6 +33,7 @@ export class ParcelCollections {
     storage: ParcelStorage;
     certificates: CertificateCache;
     clock: Clock;
+    journal?: JournalWriter;
   }) {
     this.identity = parts.identity;
     this.certificates = parts.certificates;
@@ -39,6 +41,7 @@ export class ParcelCollections {
     this.parts = {
       storage: parts.storage,
       clock: parts.clock,
+      journal: parts.journal ?? NO_JOURNAL,
       listings: new Budget(CONCURRENT_LISTINGS),
       memory: new Budget(MEMORY_OCTETS),
     };

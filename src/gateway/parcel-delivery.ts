@@ -15,6 +15,7 @@ import {
 } from '../awala/ramf/parcel.ts';
 import { GatewayError, type TraceIds } from './errors.ts';
 import type { Identity } from './identity.ts';
+import { type JournalWriter, NO_JOURNAL, reasonOf } from './journal.ts';
 import { parcelAtRest } from './parcel-at-rest.ts';
 import { isWithinRate, rateOf } from './parcel-rate.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
@@ -27,6 +28,7 @@ export class ParcelDelivery {
   private readonly meters: Meters;
   private readonly certificates: CertificateCache;
   private readonly clock: Clock;
+  private readonly journal: JournalWriter;
 
   constructor(parts: {
     identity: Identity;
@@ -34,12 +36,14 @@ export class ParcelDelivery {
     meters: Meters;
     certificates: CertificateCache;
     clock: Clock;
+    journal?: JournalWriter;
   }) {
     this.identity = parts.identity;
     this.storage = parts.storage;
     this.meters = parts.meters;
     this.certificates = parts.certificates;
     this.clock = parts.clock;
+    this.journal = parts.journal ?? NO_JOURNAL;
   }
 
   /**
@@ -55,7 +59,11 @@ export class ParcelDelivery {
     const trusted = this.identity.trusted();
     const signer = verifyParcelCountersignature(countersignature, bytes, trusted, this.certificates, now, CLOCK_DRIFT);
     ids.peer = signer.subjectId;
-    await this.route(this.read(bytes, ids), signer.subjectId, ids);
+    await this.noted('poweb', ids, async () => {
+      const parcel = this.read(bytes, ids);
+      await this.route(parcel, signer.subjectId, ids);
+      return parcel;
+    });
   }
 
   /**
@@ -65,12 +73,34 @@ export class ParcelDelivery {
    * @throws AwalaError; GatewayError WRONG_GATEWAY, RATE_EXCEEDED, MAILBOX_FULL; StoreError
    */
   async fromInternet(bytes: Buffer, ids: TraceIds): Promise<void> {
-    const parcel = this.read(bytes, ids);
+    await this.noted('pohttp', ids, async () => {
+      const parcel = this.read(bytes, ids);
+      await this.deliver(parcel, ids);
+      return parcel;
+    });
+  }
+
+  /** Has the journal tell what became of a parcel that could be read. */
+  private async noted(door: string, ids: TraceIds, take: () => Promise<Parcel>): Promise<void> {
+    try {
+      const { expiry, raw } = await take();
+      this.journal.record({ event: 'accepted', door, ...ids, size: raw.length, expiry });
+    } catch (error) {
+      if (ids.parcel !== undefined) {
+        this.journal.record({ event: 'refused', door, ...ids, ...reasonOf(error) });
+      }
+      throw error;
+    }
+  }
+
+  /** Puts a parcel from the Internet into its mailbox, or refuses it. */
+  private async deliver(parcel: Parcel, ids: TraceIds): Promise<void> {
     const destination = parcel.recipient.internetAddress;
     if (destination !== undefined && !this.isOurs(destination)) {
       throw new GatewayError('WRONG_GATEWAY', `Recipient is served by ${destination}, not by this gateway`);
     }
     const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), this.clock.now(), CLOCK_DRIFT);
+    ids.mailbox = authorized.mailbox;
     const rate = rateOf(authorized);
     if (rate && !(await isWithinRate(this.meters, rate))) {
       throw new GatewayError(
@@ -100,6 +130,7 @@ export class ParcelDelivery {
       const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), now, CLOCK_DRIFT);
       await this.deliverOrHold(authorized, sender, ids);
     } else {
+      ids.destination = destination;
       verifyParcelForInternet(parcel, now, CLOCK_DRIFT);
       await this.storage.outbox.put(sender, parcelAtRest(parcel, ids), destination);
       ids.place = 'outbox';
@@ -109,6 +140,7 @@ export class ParcelDelivery {
   /** A client keeps a parcel until it gets its 202, so it is held for it where it cannot be delivered yet. */
   private async deliverOrHold(authorized: AuthorizedParcel, sender: string, ids: TraceIds): Promise<void> {
     const { parcel, mailbox } = authorized;
+    ids.mailbox = mailbox;
     const rate = rateOf(authorized);
     const atRest = parcelAtRest(parcel, ids);
     let isCounted = false;

@@ -4,6 +4,7 @@ import { LocalMeters } from '../../src/backends/local/meters.ts';
 import { temporaryBackends } from '../support/local-backends.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { identityKeysContract } from './identity-keys.contract.ts';
+import { journalContract } from './journal.contract.ts';
 import { keyWrappingContract } from './key-wrapping.contract.ts';
 import { metersContract } from './meters.contract.ts';
 import { objectStoreContract } from './object-store.contract.ts';
@@ -31,4 +32,5 @@ metersContract(NAME, async () => {
 });
 identityKeysContract(NAME, open);
 keyWrappingContract(NAME, open);
+journalContract(NAME, open);
 workQueueContract(NAME, open);

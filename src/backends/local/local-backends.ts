@@ -5,6 +5,7 @@
 import type {
   Clock,
   IdentityKeys,
+  Journal,
   KeyWrapping,
   Meters,
   ObjectStore,
@@ -15,6 +16,7 @@ import type {
 } from '../../gateway/ports.ts';
 import { DataDirectory } from './directory.ts';
 import { LocalIdentityKeys } from './identity-keys.ts';
+import { LocalJournal } from './journal.ts';
 import { LocalMeters } from './meters.ts';
 import { LocalObjectStore } from './object-store.ts';
 import { Quarantine } from './quarantine.ts';
@@ -33,6 +35,7 @@ export interface LocalBackends extends AsyncDisposable {
   readonly work: WorkQueue;
   readonly identityKeys: IdentityKeys;
   readonly wrapping: KeyWrapping;
+  readonly journal: Journal;
   /** How many damaged objects and records were set aside since the start. */
   readonly damaged: number;
   /** Deletes what expired and gives room back to the file system, in small steps. To be called every minute. */
@@ -47,6 +50,9 @@ const TIDY_PAGES = 256;
 /** Large stores are read through so often. */
 const VERIFY_INTERVAL_MS = 86_400_000;
 
+/** What the journal may take on disk, unless configured otherwise. */
+const DEFAULT_JOURNAL_OCTETS = 256 * 1024 * 1024;
+
 const SILENT: StoreLog = { warn() {}, error() {} };
 
 /**
@@ -59,11 +65,13 @@ export async function openLocalBackends({
   clock,
   random,
   log = SILENT,
+  journalOctets = DEFAULT_JOURNAL_OCTETS,
 }: {
   directory: string;
   clock: Clock;
   random: Random;
   log?: StoreLog | undefined;
+  journalOctets?: number;
 }): Promise<LocalBackends> {
   await using opened = new AsyncDisposableStack();
   const directory = await DataDirectory.open(path, random);
@@ -73,6 +81,7 @@ export async function openLocalBackends({
     log,
   );
   opened.defer(() => files.close());
+  const journal = opened.use(new LocalJournal({ directory: directory.path, clock, log, maxOctets: journalOctets }));
   const quarantine = new Quarantine({ files, log, clock });
   const objects = await LocalObjectStore.open({ files, quarantine, clock });
   const records = await LocalRecords.open({ files, quarantine, clock });
@@ -92,6 +101,7 @@ export async function openLocalBackends({
     work,
     identityKeys: new LocalIdentityKeys({ records, wrapping: directory.wrapping, random }),
     wrapping: directory.wrapping,
+    journal,
     get damaged() {
       return quarantine.count;
     },
