@@ -16,7 +16,15 @@ export type GatewayErrorCode =
   /** The parcel is over the rate that its delivery authorization allows. */
   | 'RATE_EXCEEDED'
   /** A registration authorization (PNRA) was presented twice. */
-  | 'TOKEN_USED';
+  | 'TOKEN_USED'
+  /** A cargo collection authorization (CCA) is for another gateway. */
+  | 'CCA_FOR_ANOTHER_GATEWAY'
+  /** A CCA under which a collection has ended well before. */
+  | 'CCA_SPENT'
+  /** A newer call collects under the same CCA. */
+  | 'CCA_SUPERSEDED'
+  /** The private gateway's session key is not known, so nothing can be encrypted for it. */
+  | 'SESSION_KEY_UNKNOWN';
 
 /**
  * What traces one message through logs, from the door where it came in to the acknowledgement of the next hop.

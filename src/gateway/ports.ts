@@ -111,7 +111,13 @@ export type RecordKind =
   /** Private gateways that are refused whatever they ask. */
   | 'blocked-peers'
   /** Parcels that Internet nodes have taken: the SHA-256 of their octets, until they expire. */
-  | 'sent-parcels';
+  | 'sent-parcels'
+  /** Cargo collection authorizations (CCA) that were used: which call has one, and whether it is spent. */
+  | 'cca-claims'
+  /** What couriers have acknowledged to the calls under a CCA. */
+  | 'cca-progress'
+  /** By private gateway: when its last complete collection of cargo began. */
+  | 'cargo-collections';
 
 /** Keeps small documents, and decides races: what must happen once is decided here. */
 export interface Records {
