@@ -98,8 +98,16 @@ export type RecordKind =
   | 'identity-keys'
   /** This gateway's own certificates. */
   | 'own-certificates'
-  /** This gateway's session keys, wrapped. */
+  /** This gateway's session keys, wrapped; by the peer that each is bound to. */
   | 'session-keys'
+  /** The newest session key of each private gateway. */
+  | 'peer-session-keys'
+  /** Parcels that came in cargo, by private gateway: each owes a collection acknowledgement (PCA) until it expires. */
+  | 'collected-parcels'
+  /** Certificates of private gateways that their holders revoked. */
+  | 'revoked-certificates'
+  /** Parcel delivery authorizations (PDAs) that endpoints revoked, by private gateway and endpoint. */
+  | 'revoked-authorizations'
   /** Values of which there is one, e.g. which unbound session key is current. */
   | 'configuration'
   /** Registered private gateways. */
@@ -232,8 +240,11 @@ export interface TakeOptions {
   readonly count: number;
   /** For so many milliseconds nobody else takes them: longer than the work can last. */
   readonly lease: number;
-  /** How many more items of this group the caller may have in hand; asked afresh whenever something changed. */
-  readonly room: (group: string) => number;
+  /**
+   * How many more items of this group the caller may have in hand, besides those that are about to be given to it; asked
+   * afresh whenever something changed.
+   */
+  readonly room: (group: string, taken: readonly TakenItem[]) => number;
 }
 
 /**

@@ -40,14 +40,11 @@ test('A registered private gateway gets a certificate inside the dates of its is
   assert.ok(nodeCertificate.notAfter <= gatewayCertificate.notAfter);
 
   assert.ok(sessionKey);
-  const stored = await room.backends.records.get('session-keys', sessionKey.keyId.toString('hex'));
-  assert.equal(stored?.fields['peer'], node.id);
+  const name = `${node.id}/${sessionKey.keyId.toString('hex')}`;
+  const stored = await room.backends.records.get('session-keys', name);
   const wrapped = Buffer.from(stored?.fields['privateKey'] as Uint8Array);
   assert.throws(() => createPrivateKey({ key: wrapped, format: 'der', type: 'pkcs8' }), 'not stored in the clear');
-  const unwrapped = await room.backends.wrapping.unwrap(
-    wrapped,
-    `session-key/${sessionKey.keyId.toString('hex')}/${node.id}`,
-  );
+  const unwrapped = await room.backends.wrapping.unwrap(wrapped, `session-key/${name}`);
   const publicHalf = createPublicKey(createPrivateKey({ key: unwrapped, format: 'der', type: 'pkcs8' }));
   assert.deepEqual(publicHalf.export({ format: 'der', type: 'spki' }), sessionKey.publicKey);
 });
@@ -102,8 +99,7 @@ test('A private gateway that registers again gets a further certificate and keep
   assert.ok(second.nodeCertificate.notAfter > first.nodeCertificate.notAfter);
   assert.notEqual(second.nodeCertificate.serialNumber, first.nodeCertificate.serialNumber);
   for (const { sessionKey, nodeCertificate } of [first, second]) {
-    const stored = await room.backends.records.get('session-keys', sessionKey?.keyId.toString('hex') ?? '');
-    assert.equal(stored?.fields['peer'], node.id);
+    assert.ok(await room.sessionKeys.open(sessionKey?.keyId ?? Buffer.alloc(0), node.id));
     // Usable for as long as the certificate that was issued with it.
     assert.ok(nodeCertificate.notAfter > room.clock.now());
   }
