@@ -53,6 +53,7 @@ function announce(gateway: Gateway, config: Config, version: string, log: Log): 
   const listening = Object.fromEntries(gateway.services.map(({ name, url }) => [name, url]));
   const milliseconds = Math.round(performance.now());
   log.logger.info({ nodeId, internetAddress, listening, version, milliseconds }, 'Ready');
+  log.flush();
   const rows = [
     ['Node id', nodeId],
     ['Internet address', internetAddress],
