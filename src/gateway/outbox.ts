@@ -3,19 +3,29 @@
  * their recipient's mailbox takes them, under one quota.
  */
 import { GatewayError } from './errors.ts';
+import type { InternetQueue } from './internet-queue.ts';
 import type { ParcelAtRest } from './parcel-at-rest.ts';
-import type { Amount, Clock, Meters, ObjectEntry, ObjectStore } from './ports.ts';
+import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, StoredObject } from './ports.ts';
 import { Quota } from './quota.ts';
 
 /** Parcels that are held for mailboxes: by mailbox first, since they move when that one has room. */
 export const HELD_PREFIX = 'held/';
 
+const OUTBOX_PREFIX = 'outbox/';
+
+/** Entries that are compared with the queue at once. */
+const PAGE = 256;
+
 export class Outbox {
   private readonly objects: ObjectStore;
+  private readonly queue: InternetQueue;
   private readonly quota: Quota;
+  /** Where the last look for what has no work item ended. */
+  private unseen: AsyncIterator<ObjectEntry> | undefined;
 
-  constructor(parts: { objects: ObjectStore; meters: Meters; clock: Clock; quota: Amount }) {
+  constructor(parts: { objects: ObjectStore; queue: InternetQueue; meters: Meters; clock: Clock; quota: Amount }) {
     this.objects = parts.objects;
+    this.queue = parts.queue;
     this.quota = new Quota({
       meters: parts.meters,
       clock: parts.clock,
@@ -26,16 +36,45 @@ export class Outbox {
   }
 
   /**
-   * Stores a parcel from private gateway `peer` for the node at the recipient's Internet address; durable when it
-   * resolves.
+   * Stores a parcel from private gateway `peer` for the node at the recipient's Internet address, and queues it;
+   * durable when it resolves.
    *
    * @throws GatewayError OUTBOX_FULL; StoreError
    */
   async put(peer: string, { digest, bytes, expiry, metadata }: ParcelAtRest, destination: string): Promise<void> {
-    await this.store(peer, `${outboxPrefix(peer)}${digest}`, bytes, {
+    const entry = await this.store(peer, `${outboxPrefix(peer)}${digest}`, bytes, {
       expiry,
       metadata: { ...metadata, destination },
     });
+    await this.queue.add(entry);
+  }
+
+  /** The newest version of a stored parcel, or undefined when it is gone. @throws StoreError */
+  read(key: string): Promise<StoredObject | undefined> {
+    return this.objects.get(key);
+  }
+
+  /**
+   * Queues again what has no work item; looks at `most` parcels, from where the last look ended. For housekeeping.
+   *
+   * @throws StoreError
+   */
+  async requeue(most: number): Promise<void> {
+    this.unseen ??= this.objects.list(OUTBOX_PREFIX)[Symbol.asyncIterator]();
+    let page: ObjectEntry[] = [];
+    for (let seen = 0; seen < most && this.unseen; seen++) {
+      const { done, value } = await this.nextUnseen(this.unseen);
+      if (done) {
+        this.unseen = undefined;
+      } else {
+        page.push(value);
+      }
+      if (done || page.length === PAGE) {
+        await this.queue.addMissing(page);
+        page = [];
+      }
+    }
+    await this.queue.addMissing(page);
   }
 
   /**
@@ -62,6 +101,16 @@ export class Outbox {
     }
   }
 
+  /** A list that failed is begun anew in the next round. */
+  private async nextUnseen(entries: AsyncIterator<ObjectEntry>): Promise<IteratorResult<ObjectEntry>> {
+    try {
+      return await entries.next();
+    } catch (error) {
+      this.unseen = undefined;
+      throw error;
+    }
+  }
+
   private async *list(peer: string): AsyncIterable<ObjectEntry> {
     yield* this.objects.list(outboxPrefix(peer));
     for await (const entry of this.objects.list(HELD_PREFIX)) {
@@ -75,7 +124,13 @@ export class Outbox {
 type PutArguments = Parameters<ObjectStore['put']> extends [string, ...infer Rest] ? Rest : never;
 
 function outboxPrefix(peer: string): string {
-  return `outbox/${peer}/`;
+  return `${OUTBOX_PREFIX}${peer}/`;
+}
+
+/** Whose outbox a parcel is in, and the parcel's digest. */
+export function readOutboxKey(key: string): { peer: string; digest: string } {
+  const [, peer = '', digest = ''] = key.split('/');
+  return { peer, digest };
 }
 
 /** Where a parcel is kept that private gateway `sender` has sent and `mailbox` cannot take yet. */

@@ -19,7 +19,7 @@ suite('Configuration', () => {
   test('of an empty environment is the contract', () => {
     const config = readConfig({});
     assert.equal(config.internetAddress, 'gateway.test');
-    assert.deepEqual(config.services, ['poweb', 'collection', 'pohttp', 'ops']);
+    assert.deepEqual(config.services, ['poweb', 'collection', 'pohttp', 'worker', 'ops']);
     assert.equal(config.bindHost, '127.0.0.1');
     assert.equal(config.opsBindHost, '127.0.0.1');
     assert.deepEqual(

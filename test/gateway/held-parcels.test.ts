@@ -237,9 +237,11 @@ test('A process that starts finds what an earlier one held, and what was held wi
   const chain = await chainIn(room);
   await send(room, chain, '1', chain.privateGateway);
   await send(room, chain, '2', chain.privateGateway);
-  const { objects, signals, meters } = room.backends;
+  const { objects, records, work, signals, meters } = room.backends;
   const restarted = new ParcelStorage({
     objects,
+    records,
+    work,
     signals,
     meters,
     clock: room.clock,

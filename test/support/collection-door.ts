@@ -54,6 +54,8 @@ export async function openCollectionDoor(options: CollectionDoorOptions = {}): P
   const storage = new ParcelStorage({
     objects: objects ? objects(backends.objects) : backends.objects,
     signals: signals ? signals(backends.signals) : backends.signals,
+    records: backends.records,
+    work: backends.work,
     meters: backends.meters,
     clock,
   });

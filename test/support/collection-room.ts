@@ -77,6 +77,8 @@ export async function openCollectionRoom(): Promise<CollectionRoom> {
   const storage = new ParcelStorage({
     objects: heldObjects(backends.objects, barriers),
     signals,
+    records: backends.records,
+    work: backends.work,
     meters: backends.meters,
     clock,
   });

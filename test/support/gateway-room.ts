@@ -39,10 +39,10 @@ export async function openGatewayRoom(
   const directory = temporaryDirectory();
   const random = machineRandom;
   const backends = await openLocalBackends({ directory, clock, random });
-  const { objects, records, signals, meters, identityKeys, wrapping } = backends;
+  const { objects, records, work, signals, meters, identityKeys, wrapping } = backends;
   const identity = await Identity.open({ internetAddress: INTERNET_ADDRESS, identityKeys, records, random, clock });
   const sessionKeys = new SessionKeys({ records, wrapping, newKeyPair: newMachineKeyPair, random, clock });
-  const storage = new ParcelStorage({ objects, signals, meters, clock, ...quotas });
+  const storage = new ParcelStorage({ objects, records, work, signals, meters, clock, ...quotas });
   const certificates = new CertificateCache();
   return {
     clock,

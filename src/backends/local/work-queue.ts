@@ -16,6 +16,8 @@ import type {
   WorkItem,
   WorkQueue,
 } from '../../gateway/ports.ts';
+import { DueGroups } from './due-groups.ts';
+import { Leases } from './leases.ts';
 import type { Row } from './reader.ts';
 import type { StoreFiles } from './store-files.ts';
 import type { Statement } from './writer-messages.ts';
@@ -28,65 +30,24 @@ const EXPIRED_BATCH = 512;
 /** A taker that waits looks again so often, in milliseconds: the clock may have been set. */
 const LONGEST_WAIT = 500;
 const SHORTEST_WAIT = 2;
-/** Due groups that one attempt to take looks at; the next one goes on from there. */
-const MOST_GROUPS_SEEN = 4096;
-
 const ITEM_COLUMNS = 'id, key, grp, size, expiry, due, attempts, additions';
-
-interface Lease {
-  readonly id: string;
-  /** Milliseconds. */
-  readonly until: number;
-  readonly group: string;
-  /** How often the item had been added when it was taken. */
-  readonly additions: number;
-}
-
-/** Where among the due groups to go on, so that each has its turn. */
-interface Cursor {
-  readonly due: number;
-  readonly id: number;
-}
-
-const START: Cursor = { due: -1, id: 0 };
 
 export class LocalWorkQueue implements WorkQueue {
   private readonly files: StoreFiles;
   private readonly clock: Clock;
-  /** By queue and key. */
-  private readonly leases = new Map<string, Lease>();
-  /** How many leases there are of each queue and group. */
-  private readonly leasesOfGroup = new Map<string, number>();
-  private readonly cursors = new Map<QueueName, Cursor>();
-  private lastLease = 0;
+  private readonly leases = new Leases();
+  private readonly dueGroups: DueGroups;
   private changed = Promise.withResolvers<void>();
 
   constructor(parts: { files: StoreFiles; clock: Clock }) {
     this.files = parts.files;
     this.clock = parts.clock;
+    this.dueGroups = new DueGroups(parts.files);
   }
 
   async add(queue: QueueName, work: Work): Promise<void> {
-    const { key, group, size, expiry } = work;
-    const now = this.clock.now();
-    await this.files.write(
-      'records',
-      [
-        [
-          `INSERT INTO work (queue, key, grp, size, expiry, due, attempts, additions) VALUES (?, ?, ?, ?, ?, ?, 0, 1)
-           ON CONFLICT (queue, key) DO UPDATE SET
-             grp = excluded.grp, size = excluded.size, expiry = excluded.expiry, additions = additions + 1`,
-          queue,
-          key,
-          group,
-          size,
-          Math.floor(expiry),
-          Math.floor(now),
-        ],
-        addToGroup(queue, work),
-      ],
-      ITEM_OCTETS,
-    );
+    const now = Math.floor(this.clock.now());
+    await this.files.write('records', [addItem(queue, work, now, ADDED_AGAIN), addToGroup(queue, work)], ITEM_OCTETS);
     this.notify();
   }
 
@@ -104,17 +65,8 @@ export class LocalWorkQueue implements WorkQueue {
       const missing = page.filter(({ key }) => !keys.has(key));
       if (missing.length > 0) {
         const now = Math.floor(this.clock.now());
-        const statements = missing.flatMap((item): Statement[] => [
-          [
-            `INSERT OR IGNORE INTO work (queue, key, grp, size, expiry, due, attempts, additions)
-             VALUES (?, ?, ?, ?, ?, ?, 0, 1)`,
-            queue,
-            item.key,
-            item.group,
-            item.size,
-            Math.floor(item.expiry),
-            now,
-          ],
+        const statements = missing.flatMap((item) => [
+          addItem(queue, item, now, 'DO NOTHING'),
           addToGroup(queue, item),
         ]);
         await this.files.write('records', statements, ITEM_OCTETS * missing.length);
@@ -138,7 +90,7 @@ export class LocalWorkQueue implements WorkQueue {
   }
 
   async finish(queue: QueueName, item: TakenItem): Promise<boolean> {
-    const lease = this.leaseOf(queue, item);
+    const lease = this.leases.of(queue, item);
     if (!lease) {
       return false;
     }
@@ -152,7 +104,7 @@ export class LocalWorkQueue implements WorkQueue {
   }
 
   async postpone(queue: QueueName, item: TakenItem, due: number): Promise<boolean> {
-    if (!this.leaseOf(queue, item)) {
+    if (!this.leases.of(queue, item)) {
       return false;
     }
     await this.files.write(
@@ -218,7 +170,7 @@ export class LocalWorkQueue implements WorkQueue {
 
   async remove(queue: QueueName, key: string): Promise<void> {
     await this.files.write('records', [['DELETE FROM work WHERE queue = ? AND key = ?', queue, key]], 0);
-    this.forgetLease(queue, key);
+    this.leases.forget(queue, key);
   }
 
   async *list(queue: QueueName, group?: string): AsyncIterable<WorkItem> {
@@ -288,52 +240,23 @@ export class LocalWorkQueue implements WorkQueue {
     }
   }
 
-  /** Looks through the due groups, from where the last look ended, once around at most. */
   private async takeNow(queue: QueueName, { count, lease, room }: TakeOptions): Promise<TakenItem[]> {
     const now = Math.floor(this.clock.now());
-    const start = this.cursors.get(queue) ?? START;
     const taken: TakenItem[] = [];
     const empty: string[] = [];
-    let after = start;
-    let hasWrapped = false;
-    for (let seen = 0; seen < MOST_GROUPS_SEEN && taken.length < count; ) {
-      const page = await this.files.read(
-        'records',
-        `SELECT id, grp, due FROM work_groups WHERE queue = ? AND (due, id) > (?, ?) AND due <= ?
-         ORDER BY due, id LIMIT ${PAGE}`,
-        queue,
-        after.due,
-        after.id,
-        now,
-      );
-      for (const row of page) {
-        const group = row['grp'] as string;
-        after = { due: row['due'] as number, id: row['id'] as number };
-        const wanted = Math.min(room(group), count - taken.length);
-        const found = wanted > 0 ? await this.takeOf(queue, group, wanted, now, lease) : undefined;
-        if (found) {
-          taken.push(...found);
-        } else if (wanted > 0) {
+    for await (const group of this.dueGroups.walk(queue, now)) {
+      const wanted = Math.min(room(group, taken), count - taken.length);
+      if (wanted > 0) {
+        const found = await this.takeOf(queue, group, wanted, now, lease);
+        taken.push(...(found ?? []));
+        if (!found) {
           empty.push(group);
         }
-        if (taken.length >= count) {
-          break;
-        }
       }
-      seen += page.length;
-      const isLast = page.length < PAGE;
-      if (taken.length >= count || (hasWrapped && (isLast || !isBefore(after, start)))) {
+      if (taken.length >= count) {
         break;
       }
-      if (isLast) {
-        if (start === START) {
-          break;
-        }
-        hasWrapped = true;
-        after = START;
-      }
     }
-    this.cursors.set(queue, after);
     if (empty.length > 0) {
       await this.mend(queue, empty);
     }
@@ -348,7 +271,6 @@ export class LocalWorkQueue implements WorkQueue {
     now: number,
     leaseTime: number,
   ): Promise<TakenItem[] | undefined> {
-    const inHand = this.leasesOfGroup.get(`${queue}\0${group}`) ?? 0;
     const rows = await this.files.read(
       'records',
       `SELECT ${ITEM_COLUMNS} FROM work WHERE queue = ? AND grp = ? AND due <= ? AND expiry >= ?
@@ -357,7 +279,7 @@ export class LocalWorkQueue implements WorkQueue {
       group,
       now,
       now,
-      wanted + inHand,
+      wanted + this.leases.inGroup(queue, group),
     );
     if (rows.length === 0) {
       return undefined;
@@ -365,15 +287,10 @@ export class LocalWorkQueue implements WorkQueue {
     const taken: TakenItem[] = [];
     for (const row of rows) {
       const item = readItem(row);
-      const current = this.leases.get(`${queue}\0${item.key}`);
-      if (taken.length === wanted || (current && current.until >= now)) {
-        continue;
+      if (taken.length < wanted && !this.leases.isHeld(queue, item.key, now)) {
+        const lease = this.leases.give(queue, item, { until: now + leaseTime, additions: row['additions'] as number });
+        taken.push({ ...item, lease });
       }
-      this.forgetLease(queue, item.key);
-      const lease = { id: `${++this.lastLease}`, until: now + leaseTime, group, additions: row['additions'] as number };
-      this.leases.set(`${queue}\0${item.key}`, lease);
-      this.leasesOfGroup.set(`${queue}\0${group}`, (this.leasesOfGroup.get(`${queue}\0${group}`) ?? 0) + 1);
-      taken.push({ ...item, lease: lease.id });
     }
     return taken;
   }
@@ -423,33 +340,29 @@ export class LocalWorkQueue implements WorkQueue {
     this.changed = Promise.withResolvers<void>();
   }
 
-  /** The lease of an item that is still in this hand. */
-  private leaseOf(queue: QueueName, { key, lease }: TakenItem): Lease | undefined {
-    const current = this.leases.get(`${queue}\0${key}`);
-    return current?.id === lease ? current : undefined;
-  }
-
   private endLease(queue: QueueName, item: TakenItem): void {
-    if (this.leaseOf(queue, item)) {
-      this.forgetLease(queue, item.key);
+    if (this.leases.of(queue, item)) {
+      this.leases.forget(queue, item.key);
       this.notify();
     }
   }
+}
 
-  private forgetLease(queue: QueueName, key: string): void {
-    const lease = this.leases.get(`${queue}\0${key}`);
-    if (!lease) {
-      return;
-    }
-    this.leases.delete(`${queue}\0${key}`);
-    const ofGroup = `${queue}\0${lease.group}`;
-    const left = (this.leasesOfGroup.get(ofGroup) ?? 1) - 1;
-    if (left > 0) {
-      this.leasesOfGroup.set(ofGroup, left);
-    } else {
-      this.leasesOfGroup.delete(ofGroup);
-    }
-  }
+/** A worker that has it in hand does not end it any more. */
+const ADDED_AGAIN = `DO UPDATE SET
+  grp = excluded.grp, size = excluded.size, expiry = excluded.expiry, additions = additions + 1`;
+
+function addItem(queue: QueueName, { key, group, size, expiry }: Work, now: number, ifThere: string): Statement {
+  return [
+    `INSERT INTO work (queue, key, grp, size, expiry, due, attempts, additions) VALUES (?, ?, ?, ?, ?, ?, 0, 1)
+     ON CONFLICT (queue, key) ${ifThere}`,
+    queue,
+    key,
+    group,
+    size,
+    Math.floor(expiry),
+    now,
+  ];
 }
 
 /** The group is due when the item is, unless it rests. */
@@ -462,10 +375,6 @@ function addToGroup(queue: QueueName, { key, group }: Work): Statement {
     group,
     key,
   ];
-}
-
-function isBefore(one: Cursor, other: Cursor): boolean {
-  return one.due < other.due || (one.due === other.due && one.id < other.id);
 }
 
 function readItem(row: Row): WorkItem {

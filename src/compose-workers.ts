@@ -1,0 +1,50 @@
+/** Configuration to objects: the workers, which go on without requests. */
+import type { Core } from './compose.ts';
+import type { Config } from './config.ts';
+import type { Logger } from './log.ts';
+import { machineChance } from './machine.ts';
+import type { Check } from './services/service.ts';
+import { InternetDelivery } from './workers/internet-delivery/internet-delivery.ts';
+import { PoHttpClient } from './workers/internet-delivery/pohttp-client.ts';
+
+/** What works on until it is told to stop. */
+export interface Worker extends Check {
+  /**
+   * Takes nothing new, finishes what is in hand, and gives back what is not finished by the deadline.
+   *
+   * @param deadline when it aborts, what is still under way is cut
+   */
+  stop(deadline: AbortSignal): Promise<void>;
+}
+
+/** Starts the worker that delivers outboxes to the Internet. */
+export function startInternetDelivery(config: Config, logger: Logger, { backends, storage, clock }: Core): Worker {
+  const client = new PoHttpClient({
+    resolverUrl: config.resolverUrl,
+    allowPrivate: config.allowPrivateDestinations,
+    connections: config.deliveriesPerDestination,
+    clock,
+    chance: machineChance,
+  });
+  const delivery = new InternetDelivery({
+    queue: storage.internetQueue,
+    outbox: storage.outbox,
+    sent: storage.sent,
+    deliver: (internetAddress, parcel) => client.deliver(internetAddress, parcel),
+    clock,
+    chance: machineChance,
+    log: logger,
+    journal: backends.journal,
+    perDestination: config.deliveriesPerDestination,
+  });
+  delivery.start();
+  return {
+    name: delivery.name,
+    check: () => delivery.check(),
+    async stop(deadline) {
+      await delivery.stop(deadline);
+      await client[Symbol.asyncDispose]();
+      await delivery.settled();
+    },
+  };
+}

@@ -1,0 +1,87 @@
+/**
+ * The work of delivering parcels to Internet nodes, and who of them gave a sign of life.
+ *
+ * Work is grouped by destination: the recipient's Internet address.
+ */
+import type { ObjectEntry, TakenItem, TakeOptions, Work, WorkQueue } from './ports.ts';
+
+const QUEUE = 'internet-delivery';
+
+/** Endpoints whose Internet addresses are remembered; of those, the longest unused go first. */
+const REMEMBERED = 10_000;
+
+export class InternetQueue {
+  private readonly work: WorkQueue;
+  /** Internet addresses by endpoint id. */
+  private readonly addresses = new Map<string, string>();
+
+  constructor({ work }: { work: WorkQueue }) {
+    this.work = work;
+  }
+
+  /** Adds a parcel that was put into an outbox. Never fails: housekeeping adds what is missing. */
+  async add(entry: ObjectEntry): Promise<void> {
+    this.remember(entry);
+    // The parcel is durable, and that is what was promised.
+    await this.work.add(QUEUE, workOf(entry)).catch(() => undefined);
+  }
+
+  /** Adds those that have no work item. @throws StoreError */
+  addMissing(entries: readonly ObjectEntry[]): Promise<number> {
+    return this.work.addMissing(QUEUE, entries.map(workOf));
+  }
+
+  /** Keeps in mind at which address the recipient is. */
+  remember({ metadata: { recipient, destination } }: Pick<ObjectEntry, 'metadata'>): void {
+    if (recipient === undefined || destination === undefined) {
+      return;
+    }
+    this.addresses.delete(recipient);
+    this.addresses.set(recipient, groupOf(destination));
+    if (this.addresses.size > REMEMBERED) {
+      this.addresses.delete(this.addresses.keys().next().value as string);
+    }
+  }
+
+  /** A parcel came from this endpoint: should parcels wait for its address, they wait no longer. Never fails. */
+  async heardFrom(endpoint: string): Promise<void> {
+    const address = this.addresses.get(endpoint);
+    if (address !== undefined) {
+      await this.hasten(address).catch(() => undefined);
+    }
+  }
+
+  /** @throws StoreError */
+  take(options: TakeOptions, signal: AbortSignal): Promise<TakenItem[]> {
+    return this.work.take(QUEUE, options, signal);
+  }
+
+  finish(item: TakenItem): Promise<boolean> {
+    return this.work.finish(QUEUE, item);
+  }
+
+  postpone(item: TakenItem, due: number): Promise<boolean> {
+    return this.work.postpone(QUEUE, item, due);
+  }
+
+  release(item: TakenItem): Promise<void> {
+    return this.work.release(QUEUE, item);
+  }
+
+  rest(destination: string, until: number): Promise<void> {
+    return this.work.rest(QUEUE, destination, until);
+  }
+
+  hasten(destination: string): Promise<void> {
+    return this.work.hasten(QUEUE, groupOf(destination));
+  }
+}
+
+function workOf({ key, size, expiry, metadata: { destination = '' } }: ObjectEntry): Work {
+  return { key, group: groupOf(destination), size, expiry };
+}
+
+/** Domain names are the same in any case. */
+function groupOf(destination: string): string {
+  return destination.toLowerCase();
+}

@@ -1,0 +1,37 @@
+/**
+ * Parcels that an Internet node has taken, remembered until they expire: a courier may bring weeks later what PoWeb
+ * brought today (protocol section 3).
+ *
+ * The same octets need not go out again; others under the same ids are a replacement, and do.
+ */
+import { createHash } from 'node:crypto';
+import type { Records } from './ports.ts';
+
+const KIND = 'sent-parcels';
+
+export class SentMemory {
+  private readonly records: Records;
+
+  constructor({ records }: { records: Records }) {
+    this.records = records;
+  }
+
+  /**
+   * Whether just these octets were sent on.
+   *
+   * @param digest tells the parcel from every other (`ParcelAtRest`)
+   */
+  async includes(digest: string, octets: Buffer): Promise<boolean> {
+    const record = await this.records.get(KIND, digest);
+    return record !== undefined && record.fields['octets'] === fingerprint(octets);
+  }
+
+  /** To be called when they were sent on, and never before; durable when it resolves. @param expiry the parcel's */
+  async add(digest: string, octets: Buffer, expiry: number): Promise<void> {
+    await this.records.put(KIND, digest, { octets: fingerprint(octets) }, expiry);
+  }
+}
+
+function fingerprint(octets: Buffer): string {
+  return createHash('sha256').update(octets).digest('base64url');
+}

@@ -1,0 +1,123 @@
+/**
+ * Delivers parcels to Internet nodes by PoHTTP (RS-007): finds the host, posts, follows redirects, and says what the
+ * answer means.
+ */
+import { DeliveryFault } from '../../gateway/delivery-fault.ts';
+import type { Clock } from '../../gateway/ports.ts';
+import { ConnectionPools } from './connection-pools.ts';
+import { createDialler } from './dialler.ts';
+import { DnsOverHttps } from './dns-over-https.ts';
+import { type Host, InternetResolver } from './internet-resolver.ts';
+import { type Answer, post } from './post.ts';
+
+const HEADERS = { 'content-type': 'application/vnd.awala.parcel' };
+
+/** Clients must follow three. */
+const MOST_REDIRECTS = 5;
+
+/** Hosts of one address that are tried in one delivery. */
+const MOST_HOSTS_TRIED = 3;
+
+export class PoHttpClient implements AsyncDisposable {
+  private readonly dns: DnsOverHttps;
+  private readonly resolver: InternetResolver;
+  private readonly pools: ConnectionPools;
+
+  /**
+   * @param parts.resolverUrl of DNS over HTTPS
+   * @param parts.allowPrivate tests only: network addresses need not be public
+   * @param parts.connections how many one host may have at once
+   * @param parts.chance gives a number from 0 up to 1
+   */
+  constructor(parts: {
+    resolverUrl: string;
+    allowPrivate: boolean;
+    connections: number;
+    clock: Clock;
+    chance: () => number;
+  }) {
+    const { resolverUrl, allowPrivate, connections, clock, chance } = parts;
+    this.dns = new DnsOverHttps({ url: resolverUrl, allowPrivate, clock });
+    this.resolver = new InternetResolver({ dns: this.dns, chance, allowPrivate });
+    const connect = createDialler((host) => this.resolver.addressesOf(host), allowPrivate);
+    this.pools = new ConnectionPools({ connect, connections });
+  }
+
+  /**
+   * Resolves when the node at the Internet address has taken the parcel.
+   *
+   * @throws DeliveryFault
+   */
+  async deliver(internetAddress: string, parcel: Buffer): Promise<void> {
+    const hosts = await this.resolver.hostsAt(internetAddress);
+    judge(await this.postToFirst(hosts.slice(0, MOST_HOSTS_TRIED), parcel));
+  }
+
+  /** Cuts what is under way. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.pools.destroy(), this.dns.close()]);
+  }
+
+  /** The next host is for when one cannot be reached, not for when it refuses (RFC 2782). */
+  private async postToFirst(hosts: readonly Host[], parcel: Buffer): Promise<Answer> {
+    let fault: unknown;
+    for (const { name, port } of hosts) {
+      try {
+        return await this.postTo(urlOf(name, port), parcel);
+      } catch (error) {
+        if (!(error instanceof DeliveryFault)) {
+          throw error;
+        }
+        fault ??= error;
+      }
+    }
+    throw fault;
+  }
+
+  private async postTo(start: URL, parcel: Buffer): Promise<Answer> {
+    let url = start;
+    for (let redirects = 0; ; redirects++) {
+      const answer = await post(this.pools.to(url.origin), `${url.pathname}${url.search}`, HEADERS, parcel);
+      if (answer.status !== 307 && answer.status !== 308) {
+        return answer;
+      }
+      if (redirects === MOST_REDIRECTS) {
+        throw new DeliveryFault('REDIRECTS_TOO_MANY', `${start.host} redirects over and over`);
+      }
+      url = redirectTarget(answer, url);
+    }
+  }
+}
+
+function urlOf(host: string, port: number): URL {
+  const url = URL.parse(`https://${host}:${port}/`);
+  if (!url) {
+    throw new DeliveryFault('NAME_UNRESOLVED', `${host}:${port} cannot be the host of a URL`);
+  }
+  return url;
+}
+
+function redirectTarget({ location }: Answer, from: URL): URL {
+  const url = location === undefined ? null : URL.parse(location, from.href);
+  if (!url) {
+    throw new DeliveryFault('REDIRECT_INVALID', `${from.host} redirects to nowhere`);
+  }
+  if (url.protocol !== 'https:') {
+    throw new DeliveryFault('REDIRECT_INSECURE', `${from.host} redirects to ${url.protocol}`);
+  }
+  return url;
+}
+
+/** @throws DeliveryFault unless the parcel was taken */
+function judge({ status }: Answer): void {
+  if (status >= 200 && status < 300) {
+    return;
+  }
+  if (status >= 500 || status === 429) {
+    throw new DeliveryFault('NOT_NOW', `Status ${status}`);
+  }
+  if (status >= 400) {
+    throw new DeliveryFault('REFUSED', `Status ${status}`);
+  }
+  throw new DeliveryFault('ANSWER_UNEXPECTED', `Status ${status}`);
+}
