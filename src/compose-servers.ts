@@ -4,8 +4,9 @@ import type { Core } from './compose.ts';
 import type { Config, ServiceName } from './config.ts';
 import { ParcelCollections } from './gateway/parcel-collections.ts';
 import { ParcelDelivery } from './gateway/parcel-delivery.ts';
+import { PeerLimits } from './gateway/peer-limits.ts';
 import { Registration } from './gateway/registration.ts';
-import { MINUTE } from './gateway/time.ts';
+import { MINUTE, SECOND } from './gateway/time.ts';
 import type { Logger } from './log.ts';
 import { machineRandom } from './machine.ts';
 import { serveCollection } from './services/collection/collection.ts';
@@ -18,8 +19,8 @@ import { servePoHttp } from './services/pohttp/pohttp.ts';
 import { servePoWeb } from './services/poweb/poweb.ts';
 import type { Check } from './services/service.ts';
 
-/** Over which time `REGISTRATIONS_PER_ADDRESS` counts, in milliseconds. */
-const REGISTRATIONS_PERIOD = 5 * MINUTE;
+/** Over which time the limits per address count, in milliseconds. */
+const ADDRESS_PERIOD = 5 * MINUTE;
 
 /**
  * The servers of the chosen services, with their routes; none listens yet.
@@ -32,16 +33,27 @@ export async function openServers(
   core: Core,
   checks: readonly Check[],
 ): Promise<HttpServer[]> {
-  const { identity, backends, clock, connectionParams, sessionKeys, storage } = core;
+  const { identity, backends, clock, connectionParams, sessionKeys, storage, peers } = core;
   const { records, meters, journal } = backends;
   const isChosen = (name: ServiceName) => config.services.includes(name);
   const certificates = new CertificateCache();
-  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock, journal });
-  const registrationRate = { limit: config.registrationsPerAddress, period: REGISTRATIONS_PERIOD };
+  const peerLimits = new PeerLimits(meters, {
+    deliveries: config.deliveriesPerPeer,
+    collections: config.collectionsPerPeer,
+  });
+  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock, journal, peers, peerLimits });
+  const registrationRate = { limit: config.registrationsPerAddress, period: ADDRESS_PERIOD };
   const limits = new AddressLimits({
     meters,
     clock,
-    rates: { preRegistration: registrationRate, registration: registrationRate },
+    rates: {
+      preRegistration: registrationRate,
+      registration: registrationRate,
+      failedHandshake: { limit: config.handshakesPerAddress, period: ADDRESS_PERIOD },
+      request: { limit: config.requestsPerAddress, period: ADDRESS_PERIOD },
+      // Half of all for one neighbourhood.
+      signature: { limit: Math.ceil(config.signaturesPerSecond / 2), period: SECOND },
+    },
   });
   const bodyBudget = new BodyBudget(config.bodiesInFlight);
   const open = (name: string, port: number): Promise<HttpServer> =>
@@ -61,11 +73,11 @@ export async function openServers(
     // In one process the two share a port, as clients know only one address for both.
     const server = await open(isChosen('poweb') ? 'poweb' : 'collection', config.powebPort);
     if (isChosen('poweb')) {
-      const registration = new Registration({ identity, sessionKeys, records, random: machineRandom, clock });
+      const registration = new Registration({ identity, sessionKeys, records, random: machineRandom, clock, peers });
       await servePoWeb(server, { registration, delivery, connectionParams, limits });
     }
     if (isChosen('collection')) {
-      const collections = new ParcelCollections({ identity, storage, certificates, clock, journal });
+      const collections = new ParcelCollections({ identity, storage, certificates, clock, journal, peers, peerLimits });
       serveCollection(server, { collections, limits, maxAge: config.collectionMaxAge });
     }
     servers.push(server);

@@ -4,10 +4,12 @@
  * What is made last ends first, and whatever fails half-way ends what was made before it.
  */
 import { type LocalBackends, openLocalBackends } from './backends/local/local-backends.ts';
+import type { Worker } from './compose-workers.ts';
 import { type Config, controlSocketPath } from './config.ts';
 import { ConnectionParams } from './gateway/connection-params.ts';
 import { Identity } from './gateway/identity.ts';
 import { ParcelStorage } from './gateway/parcel-storage.ts';
+import { Peers } from './gateway/peers.ts';
 import type { Clock } from './gateway/ports.ts';
 import { SessionKeys } from './gateway/session-keys.ts';
 import type { Logger } from './log.ts';
@@ -18,6 +20,12 @@ import type { HttpServer } from './services/http/server.ts';
 import type { Check, Service } from './services/service.ts';
 import { Housekeeping } from './workers/housekeeping.ts';
 
+/** How often a process looks whether private gateways were blocked, in milliseconds. */
+const BLOCKS_LOOK = 3000;
+
+/** Parcels in outboxes that one round of housekeeping compares with the queue. */
+const REQUEUED_AT_ONCE = 10_000;
+
 /** The stores and what lives in them: all that a command needs which serves nobody. */
 export interface Core extends AsyncDisposable {
   readonly backends: LocalBackends;
@@ -25,6 +33,7 @@ export interface Core extends AsyncDisposable {
   readonly sessionKeys: SessionKeys;
   readonly connectionParams: ConnectionParams;
   readonly storage: ParcelStorage;
+  readonly peers: Peers;
   readonly clock: Clock;
 }
 
@@ -41,7 +50,7 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
       journalOctets: config.journalOctets,
     }),
   );
-  const { objects, records, signals, meters } = backends;
+  const { objects, records, signals, meters, work } = backends;
   const sessionKeys = new SessionKeys({
     records,
     wrapping: backends.wrapping,
@@ -56,9 +65,12 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     random,
     clock,
   });
+  const peers = stack.use(await Peers.open({ records, signals, clock, policy: config.registrationPolicy }));
   const connectionParams = new ConnectionParams({ identity, sessionKeys, records, clock });
   const storage = new ParcelStorage({
     objects,
+    records,
+    work,
     signals,
     meters,
     clock,
@@ -73,6 +85,7 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     sessionKeys,
     connectionParams,
     storage,
+    peers,
     clock,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
@@ -110,10 +123,15 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
 
   const checks: Check[] = [{ name: 'stores', check: () => backends.check() }];
   const servers = await openServers(config, logger, core, checks);
-  const stop = stopOnce(servers);
+  const workers: Worker[] = [];
+  const stop = stopOnce(servers, workers);
   stack.defer(() => stop(AbortSignal.timeout(config.gracePeriod)));
   await listenAll(servers);
-  checks.push(...servers);
+  if (config.services.includes('worker')) {
+    const { startInternetDelivery } = await import('./compose-workers.ts');
+    workers.push(startInternetDelivery(config, logger, core));
+  }
+  checks.push(...servers, ...workers);
 
   stack.use(
     await openControlSocket(controlSocketPath(config.dataDirectory), {
@@ -121,6 +139,7 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
     }),
   );
   stack.use(keepHouse(config, logger, core));
+  stack.use(watchBlocks(logger, core));
 
   const resources = stack.move();
   return {
@@ -144,13 +163,28 @@ async function listenAll(servers: readonly HttpServer[]): Promise<void> {
   }
 }
 
-/** Stops all servers together; whoever asks again waits for the same end. */
-function stopOnce(servers: readonly HttpServer[]): (deadline: AbortSignal) => Promise<void> {
+/** Stops all servers and workers together; whoever asks again waits for the same end. */
+function stopOnce(
+  servers: readonly HttpServer[],
+  workers: readonly Worker[],
+): (deadline: AbortSignal) => Promise<void> {
   let stopped: Promise<void> | undefined;
   return (deadline) => {
-    stopped ??= Promise.all(servers.map((server) => server.stop(deadline))).then(() => undefined);
+    stopped ??= Promise.all([...servers, ...workers].map((one) => one.stop(deadline))).then(() => undefined);
     return stopped;
   };
+}
+
+/** A block reaches every process within five seconds, also where its signal is lost. */
+function watchBlocks(logger: Logger, { peers }: Core): Housekeeping {
+  const watch = new Housekeeping({
+    chores: [{ name: 'blocked peers', run: () => peers.refresh() }],
+    period: BLOCKS_LOOK,
+    chance: machineChance,
+    onError: (chore, err) => logger.error({ chore, err }, 'Housekeeping failed'),
+  });
+  watch.start();
+  return watch;
 }
 
 function keepHouse(config: Config, logger: Logger, { identity, backends, storage }: Core): Housekeeping {
@@ -159,6 +193,7 @@ function keepHouse(config: Config, logger: Logger, { identity, backends, storage
       { name: 'identity', run: () => identity.refresh() },
       { name: 'stores', run: () => backends.housekeeping() },
       { name: 'held parcels', run: () => storage.held.refresh() },
+      { name: 'outboxes', run: () => storage.outbox.requeue(REQUEUED_AT_ONCE) },
     ],
     period: config.housekeepingPeriod,
     chance: machineChance,

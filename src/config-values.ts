@@ -47,6 +47,11 @@ export function bindHost(text: string): string {
   return text;
 }
 
+/** Whether only this machine reaches what listens on this host. */
+export function isLoopback(host: string): boolean {
+  return ipaddr.isValid(host) ? ipaddr.process(host).range() === 'loopback' : host.toLowerCase() === 'localhost';
+}
+
 /** A TCP port; 0 takes any free one. */
 export function port(text: string): number {
   return integer(0, 65_535)(text);

@@ -14,6 +14,7 @@ import {
   duration,
   httpUrl,
   integer,
+  isLoopback,
   listOf,
   octets,
   oneBuilt,
@@ -25,10 +26,10 @@ import {
 } from './config-values.ts';
 
 /** Doors that this version has. */
-const SERVICE_NAMES = ['poweb', 'collection', 'pohttp', 'ops'] as const;
+const SERVICE_NAMES = ['poweb', 'collection', 'pohttp', 'worker', 'ops'] as const;
 
 /** What the contract names and later versions have. */
-const PLANNED_SERVICE_NAMES = ['cogrpc', 'worker'];
+const PLANNED_SERVICE_NAMES = ['cogrpc'];
 
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
@@ -71,6 +72,7 @@ const SETTINGS = {
 
   resolverUrl: setting('RESOLVER_URL', 'https://cloudflare-dns.com/dns-query', httpUrl),
   allowPrivateDestinations: setting('ALLOW_PRIVATE_DESTINATIONS', 'false', yesOrNo),
+  deliveriesPerDestination: setting('DELIVERIES_PER_DESTINATION', '16', integer(1, 128)),
 
   tlsCertificateFile: optional('TLS_CERT_FILE', anyText),
   tlsKeyFile: optional('TLS_KEY_FILE', anyText),
@@ -82,7 +84,14 @@ const SETTINGS = {
   connectionsPerPort: setting('CONNECTIONS_PER_PORT', '25000', integer(1, 1_000_000)),
   minUploadRate: setting('MIN_UPLOAD_RATE', '1KiB', octets(1)),
   collectionMaxAge: setting('COLLECTION_MAX_AGE', '6h', duration('10s', '7d')),
-  registrationsPerAddress: setting('REGISTRATIONS_PER_ADDRESS', '3000', integer(1, 1_000_000)),
+  registrationPolicy: setting('REGISTRATION_POLICY', 'open', oneOf(['open', 'allowlist', 'closed'])),
+  registrationsPerAddress: setting('REGISTRATIONS_PER_ADDRESS', '3000', integer(0, 1_000_000)),
+  requestsPerAddress: setting('REQUESTS_PER_ADDRESS', '30000', integer(0, 10_000_000)),
+  handshakesPerAddress: setting('HANDSHAKES_PER_ADDRESS', '3000', integer(0, 1_000_000)),
+  socketsPerAddress: setting('SOCKETS_PER_ADDRESS', '20000', integer(0, 1_000_000)),
+  signaturesPerSecond: setting('SIGNATURES_PER_SECOND', '100', integer(0, 100_000)),
+  deliveriesPerPeer: setting('DELIVERIES_PER_PEER', '3000', integer(0, 1_000_000)),
+  collectionsPerPeer: setting('COLLECTIONS_PER_PEER', '60', integer(0, 1_000_000)),
   mailboxParcels: setting('MAILBOX_PARCELS', '10000', integer(1, 10_000_000)),
   mailboxOctets: setting('MAILBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   outboxParcels: setting('OUTBOX_PARCELS', '10000', integer(1, 10_000_000)),
@@ -91,6 +100,20 @@ const SETTINGS = {
   gracePeriod: setting('GRACE_PERIOD', '25s', duration('0s', '1h')),
   housekeepingPeriod: setting('HOUSEKEEPING_PERIOD', '1m', duration('1s', '1h')),
 };
+
+/** Services that listen on `BIND_HOST`. */
+const PUBLIC_SERVICES: readonly string[] = ['poweb', 'collection', 'pohttp', 'cogrpc'];
+
+/** Limits on strangers and peers that 0 switches off. */
+const LIMITS = [
+  'registrationsPerAddress',
+  'requestsPerAddress',
+  'handshakesPerAddress',
+  'socketsPerAddress',
+  'signaturesPerSecond',
+  'deliveriesPerPeer',
+  'collectionsPerPeer',
+] as const;
 
 /** Variables whose values are never shown. */
 const SECRETS: ReadonlySet<string> = new Set();
@@ -173,13 +196,38 @@ function faultsBetween(config: Partial<Config>): string[] {
   if (certificate && key && !belongTogether(certificate, key)) {
     faults.push('TLS_CERT_FILE and TLS_KEY_FILE must hold a certificate and its key, in PEM');
   }
+  if (config.resolverUrl?.startsWith('http:') && config.allowPrivateDestinations === false) {
+    faults.push('RESOLVER_URL must be https: what the resolver says must not change on its way');
+  }
   if (services?.length === 0) {
     faults.push('SERVICES must name at least one service');
   }
   if (dataDirectory && Buffer.byteLength(controlSocketPath(dataDirectory)) > MAX_SOCKET_PATH_OCTETS) {
     faults.push('DATA_DIR is too long a path for the control socket in it');
   }
-  faults.push(...sharedPorts(config));
+  faults.push(...sharedPorts(config), ...publicFaults(config));
+  return faults;
+}
+
+/** What is fine on one machine, and must not be on a network. */
+function publicFaults(config: Partial<Config>): string[] {
+  const { bindHost: host, internetAddress, registrationPolicy, services = [] } = config;
+  if (host === undefined || isLoopback(host) || !services.some((name) => PUBLIC_SERVICES.includes(name))) {
+    return [];
+  }
+  const faults: string[] = [];
+  if (internetAddress === SETTINGS.internetAddress.defaultText) {
+    faults.push(`INTERNET_ADDRESS must be set where BIND_HOST is public (${host}): clients keep it for good`);
+  }
+  if (registrationPolicy === 'open') {
+    for (const name of LIMITS) {
+      if (config[name] === 0) {
+        faults.push(
+          `${SETTINGS[name].variable} must not be 0 where everybody may register and BIND_HOST is public (${host})`,
+        );
+      }
+    }
+  }
   return faults;
 }
 

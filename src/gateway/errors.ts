@@ -15,15 +15,25 @@ export type GatewayErrorCode =
   | 'OUTBOX_FULL'
   /** The parcel is over the rate that its delivery authorization allows. */
   | 'RATE_EXCEEDED'
+  /** The private gateway has too much cargo here that was not opened yet. */
+  | 'CARGO_FULL'
   /** A registration authorization (PNRA) was presented twice. */
   | 'TOKEN_USED'
+  /** The operator has blocked this private gateway. */
+  | 'PEER_BLOCKED'
+  /** Only private gateways that the operator allows may register, and this is none of them. */
+  | 'PEER_NOT_ALLOWED'
+  /** No private gateway may register any more. */
+  | 'REGISTRATION_CLOSED'
+  /** A private gateway does something too often. */
+  | 'PEER_LIMITED'
   /** A cargo collection authorization (CCA) is for another gateway. */
   | 'CCA_FOR_ANOTHER_GATEWAY'
   /** A CCA under which a collection has ended well before. */
   | 'CCA_SPENT'
   /** A newer call collects under the same CCA. */
   | 'CCA_SUPERSEDED'
-  /** The private gateway's session key is not known, so nothing can be encrypted for it. */
+  /** A session key is not known: ours that a message was encrypted for, or the peer's that one would be. */
   | 'SESSION_KEY_UNKNOWN';
 
 /**
@@ -37,8 +47,12 @@ export interface TraceIds {
   readonly trace: string;
   /** Node id of the private gateway that sent or collects it. */
   peer?: string;
+  /** RAMF message id of the cargo that it came in, or that it is. */
+  cargo?: string;
   /** RAMF message id. */
   parcel?: string;
+  /** RAMF message id of the cargo collection authorization (CCA) under which it is collected. */
+  cca?: string;
   /** Node id of the sending endpoint. */
   sender?: string;
   /** Node id of the receiving endpoint. */

@@ -92,6 +92,11 @@ export class ParcelCollection {
     this.run(this.subscribeThenList());
   }
 
+  /** Whether parcels of this private gateway are collected. */
+  isOf(peer: string): boolean {
+    return this.peers.includes(peer);
+  }
+
   /** How many deliveries await acknowledgement. */
   get inFlight(): number {
     return this.sent?.inFlight ?? 0;

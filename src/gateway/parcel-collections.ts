@@ -13,7 +13,10 @@ import {
   ParcelCollection,
 } from './parcel-collection.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
+import type { PeerLimits } from './peer-limits.ts';
+import type { Peers } from './peers.ts';
 import type { Clock } from './ports.ts';
+import type { Revocations } from './revocations.ts';
 import { CLOCK_DRIFT } from './time.ts';
 
 /** How many mailboxes are listed at once. */
@@ -26,6 +29,9 @@ export class ParcelCollections {
   private readonly identity: Identity;
   private readonly certificates: CertificateCache;
   private readonly clock: Clock;
+  private readonly peers: Peers | undefined;
+  private readonly limits: PeerLimits | undefined;
+  private readonly revocations: Revocations | undefined;
   private readonly parts: CollectionParts;
 
   constructor(parts: {
@@ -34,10 +40,16 @@ export class ParcelCollections {
     certificates: CertificateCache;
     clock: Clock;
     journal?: JournalWriter;
+    peers?: Peers;
+    peerLimits?: PeerLimits;
+    revocations?: Revocations;
   }) {
     this.identity = parts.identity;
     this.certificates = parts.certificates;
     this.clock = parts.clock;
+    this.peers = parts.peers;
+    this.limits = parts.peerLimits;
+    this.revocations = parts.revocations;
     this.parts = {
       storage: parts.storage,
       clock: parts.clock,
@@ -59,11 +71,38 @@ export class ParcelCollections {
     const signers = readHandshakeResponse(handshakeResponse).map((signature) =>
       verifyNonceSignature(signature, nonce, trusted, this.certificates, now, CLOCK_DRIFT),
     );
+    for (const signer of signers) {
+      this.revocations?.requireUnrevoked(signer, 'HANDSHAKE_INVALID');
+    }
     return [...new Set(signers.map((signer) => signer.subjectId))];
   }
 
-  /** Starts a collection of all these private gateways' mailboxes; what goes wrong is told to `outlet`. */
+  /**
+   * Lets authenticated private gateways in.
+   *
+   * @throws GatewayError PEER_BLOCKED, PEER_LIMITED
+   */
+  async admit(peers: readonly string[]): Promise<void> {
+    for (const peer of peers) {
+      this.peers?.requireWelcome(peer);
+      await this.limits?.take('collections', peer);
+    }
+  }
+
+  /** Has `listener` told of each private gateway that is blocked from now on; it must not throw. */
+  whenBlocked(listener: (peer: string) => void): void {
+    this.peers?.whenBlocked(listener);
+  }
+
+  /**
+   * Starts a collection of all these private gateways' mailboxes; what goes wrong is told to `outlet`.
+   *
+   * @throws GatewayError PEER_BLOCKED, when one was blocked since it was admitted
+   */
   open(peers: readonly string[], options: CollectionOptions, outlet: CollectionOutlet): ParcelCollection {
+    for (const peer of peers) {
+      this.peers?.requireWelcome(peer);
+    }
     const collection = new ParcelCollection(this.parts, peers, options, outlet);
     collection.start();
     return collection;

@@ -19,7 +19,10 @@ import { type JournalWriter, NO_JOURNAL, reasonOf } from './journal.ts';
 import { parcelAtRest } from './parcel-at-rest.ts';
 import { isWithinRate, rateOf } from './parcel-rate.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
+import type { PeerLimits } from './peer-limits.ts';
+import type { Peers } from './peers.ts';
 import type { Clock, Meters } from './ports.ts';
+import type { Revocations } from './revocations.ts';
 import { CLOCK_DRIFT } from './time.ts';
 
 export class ParcelDelivery {
@@ -29,6 +32,9 @@ export class ParcelDelivery {
   private readonly certificates: CertificateCache;
   private readonly clock: Clock;
   private readonly journal: JournalWriter;
+  private readonly peers: Peers | undefined;
+  private readonly revocations: Revocations | undefined;
+  private readonly limits: PeerLimits | undefined;
 
   constructor(parts: {
     identity: Identity;
@@ -37,6 +43,9 @@ export class ParcelDelivery {
     certificates: CertificateCache;
     clock: Clock;
     journal?: JournalWriter;
+    peers?: Peers;
+    revocations?: Revocations;
+    peerLimits?: PeerLimits;
   }) {
     this.identity = parts.identity;
     this.storage = parts.storage;
@@ -44,6 +53,9 @@ export class ParcelDelivery {
     this.certificates = parts.certificates;
     this.clock = parts.clock;
     this.journal = parts.journal ?? NO_JOURNAL;
+    this.peers = parts.peers;
+    this.revocations = parts.revocations;
+    this.limits = parts.peerLimits;
   }
 
   /**
@@ -52,16 +64,32 @@ export class ParcelDelivery {
    * @param countersignature DER of the private gateway's detached signature over the parcel
    * @param ids filled in with what is learnt of the parcel, also when it is refused
    * @throws AwalaError COUNTERSIGNATURE_* when the sender is not authenticated, other codes when the parcel is wrong;
-   *   GatewayError OUTBOX_FULL; StoreError
+   *   GatewayError PEER_BLOCKED, PEER_LIMITED, OUTBOX_FULL; StoreError
    */
   async fromPrivateGateway(bytes: Buffer, countersignature: Buffer, ids: TraceIds): Promise<void> {
     const now = this.clock.now();
     const trusted = this.identity.trusted();
     const signer = verifyParcelCountersignature(countersignature, bytes, trusted, this.certificates, now, CLOCK_DRIFT);
     ids.peer = signer.subjectId;
+    this.revocations?.requireUnrevoked(signer, 'COUNTERSIGNATURE_INVALID');
+    this.peers?.requireWelcome(signer.subjectId);
+    await this.limits?.take('deliveries', signer.subjectId);
     await this.noted('poweb', ids, async () => {
       const parcel = this.read(bytes, ids);
       await this.route(parcel, signer.subjectId, ids);
+      return parcel;
+    });
+  }
+
+  /**
+   * Takes a parcel that private gateway `peer` sent in cargo; durable when it resolves.
+   *
+   * @param ids filled in with where it was put
+   * @throws AwalaError when it is refused for good; GatewayError OUTBOX_FULL when there is no room; StoreError
+   */
+  async fromCargo(parcel: Parcel, peer: string, ids: TraceIds): Promise<void> {
+    await this.noted('cargo', ids, async () => {
+      await this.route(parcel, peer, ids);
       return parcel;
     });
   }
@@ -100,6 +128,7 @@ export class ParcelDelivery {
       throw new GatewayError('WRONG_GATEWAY', `Recipient is served by ${destination}, not by this gateway`);
     }
     const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), this.clock.now(), CLOCK_DRIFT);
+    this.revocations?.requireAuthorized(authorized);
     ids.mailbox = authorized.mailbox;
     const rate = rateOf(authorized);
     if (rate && !(await isWithinRate(this.meters, rate))) {
@@ -112,9 +141,16 @@ export class ParcelDelivery {
       throw new GatewayError('MAILBOX_FULL', `Mailbox of ${authorized.mailbox} is full`);
     }
     ids.place = 'mailbox';
+    await this.storage.internetQueue.heardFrom(parcel.sender.subjectId);
   }
 
-  private read(bytes: Buffer, ids: TraceIds): Parcel {
+  /**
+   * Reads a parcel; nothing of it is verified yet.
+   *
+   * @param ids filled in with its own
+   * @throws AwalaError as `readParcel`
+   */
+  read(bytes: Buffer, ids: TraceIds): Parcel {
     const parcel = readParcel(bytes, this.certificates);
     ids.parcel = parcel.messageId;
     ids.sender = parcel.sender.subjectId;
@@ -128,11 +164,17 @@ export class ParcelDelivery {
     const destination = parcel.recipient.internetAddress;
     if (destination === undefined || this.isOurs(destination)) {
       const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), now, CLOCK_DRIFT);
+      this.revocations?.requireAuthorized(authorized);
       await this.deliverOrHold(authorized, sender, ids);
     } else {
       ids.destination = destination;
       verifyParcelForInternet(parcel, now, CLOCK_DRIFT);
-      await this.storage.outbox.put(sender, parcelAtRest(parcel, ids), destination);
+      const atRest = parcelAtRest(parcel, ids);
+      if (await this.storage.sent.includes(atRest.digest, atRest.bytes)) {
+        ids.place = 'sent';
+        return;
+      }
+      await this.storage.outbox.put(sender, atRest, destination);
       ids.place = 'outbox';
     }
   }

@@ -13,6 +13,7 @@ import {
 import { readRegistrationRequest } from '../awala/poweb/registration-request.ts';
 import { GatewayError } from './errors.ts';
 import type { Identity } from './identity.ts';
+import type { Peers } from './peers.ts';
 import type { Clock, Random, Records } from './ports.ts';
 import type { SessionKeys } from './session-keys.ts';
 import { BACKDATING, DAY, SECOND } from './time.ts';
@@ -39,13 +40,23 @@ export class Registration {
   private readonly records: Records;
   private readonly random: Random;
   private readonly clock: Clock;
+  private readonly peers: Peers | undefined;
 
-  constructor(parts: { identity: Identity; sessionKeys: SessionKeys; records: Records; random: Random; clock: Clock }) {
+  /** @param parts.peers who may register; everybody where it is absent */
+  constructor(parts: {
+    identity: Identity;
+    sessionKeys: SessionKeys;
+    records: Records;
+    random: Random;
+    clock: Clock;
+    peers?: Peers;
+  }) {
     this.identity = parts.identity;
     this.sessionKeys = parts.sessionKeys;
     this.records = parts.records;
     this.random = parts.random;
     this.clock = parts.clock;
+    this.peers = parts.peers;
   }
 
   /**
@@ -69,10 +80,13 @@ export class Registration {
    *
    * @param request the serialized request (PNRR)
    * @returns the serialized registration (PNR) and the private gateway's node id
-   * @throws AwalaError REGISTRATION_*, KEY_UNSUPPORTED; GatewayError TOKEN_USED; StoreError
+   * @throws AwalaError REGISTRATION_*, KEY_UNSUPPORTED; GatewayError TOKEN_USED, PEER_BLOCKED, PEER_NOT_ALLOWED,
+   *   REGISTRATION_CLOSED; StoreError
    */
   async register(request: Buffer): Promise<{ registration: Buffer; peer: string }> {
     const { publicKey, authorization } = readRegistrationRequest(request);
+    // Only here has the client proved that the key is its own: nobody is told of another's standing.
+    await this.peers?.requireRegistrable(publicKey.nodeId);
     await this.spendAuthorization(authorization, publicKey);
 
     const peer = publicKey.nodeId;

@@ -47,6 +47,7 @@ test('A parcel for an endpoint behind this gateway waits in the mailbox of its p
     sender: chain.sender.id,
     recipient: chain.endpoint.id,
     place: 'mailbox',
+    mailbox: chain.privateGateway.id,
   });
 });
 

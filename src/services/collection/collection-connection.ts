@@ -10,7 +10,7 @@ import { type RawData, WebSocket } from 'ws';
 import { AwalaError } from '../../awala/errors.ts';
 import { writeHandshakeChallenge } from '../../awala/poweb/collection-handshake.ts';
 import { MAX_DELIVERY_ID_LENGTH, writeParcelDeliveryHeader } from '../../awala/poweb/parcel-delivery.ts';
-import type { TraceIds } from '../../gateway/errors.ts';
+import { GatewayError, type TraceIds } from '../../gateway/errors.ts';
 import type { CollectionOptions, CollectionOutlet, ParcelCollection } from '../../gateway/parcel-collection.ts';
 import type { ParcelCollections } from '../../gateway/parcel-collections.ts';
 import { CloseCode } from './close-codes.ts';
@@ -47,7 +47,7 @@ export interface ConnectionParts {
 /** What is known until the handshake is done, and forgotten then. */
 export interface Handshake {
   readonly options: CollectionOptions;
-  /** Called when the client has answered wrongly. */
+  /** Called when the client did not prove who it is. */
   readonly onFailure: () => void;
   /** Called when it has proved who it is, or is gone. */
   readonly onEnd: () => void;
@@ -69,7 +69,10 @@ export class CollectionConnection implements CollectionOutlet {
   private readonly spread: number;
   private collection: ParcelCollection | undefined;
   private writer: DeliveryWriter | undefined;
-  private hasFailed = false;
+  /** The handshake's answer came. */
+  private hasAnswered = false;
+  /** How a refused client will be sent away. */
+  private refusal: CloseCode | undefined;
   private isEnding = false;
   private pings = 0;
   private nextPing: number;
@@ -109,6 +112,11 @@ export class CollectionConnection implements CollectionOutlet {
     if (!this.isInHandshake) {
       this.close(CloseCode.COME_BACK, 'Come back');
     }
+  }
+
+  /** Whether this private gateway collects here. */
+  isOf(peer: string): boolean {
+    return this.collection?.isOf(peer) ?? false;
   }
 
   /** Cuts the connection. */
@@ -160,7 +168,9 @@ export class CollectionConnection implements CollectionOutlet {
   /** Called by the socket's listeners. */
   receive(message: Buffer): void {
     if (this.handshake) {
-      if (!this.hasFailed) {
+      if (this.hasAnswered) {
+        this.receiveEarly();
+      } else {
         this.answerChallenge(this.handshake, message);
       }
     } else if (this.collection) {
@@ -186,19 +196,27 @@ export class CollectionConnection implements CollectionOutlet {
     }
   }
 
-  private answerChallenge({ nonce, options, onEnd }: OpenHandshake, response: Buffer): void {
-    const { collections, times, log } = this.parts;
-    let peers: string[];
+  private answerChallenge(handshake: OpenHandshake, response: Buffer): void {
+    const { collections } = this.parts;
+    this.hasAnswered = true;
     try {
-      peers = collections.authenticate(nonce, response);
+      const peers = collections.authenticate(handshake.nonce, response);
+      collections
+        .admit(peers)
+        .then(() => this.begin(handshake, peers))
+        .catch((error: Error) => this.refuse(error));
     } catch (error) {
-      if (error instanceof AwalaError) {
-        this.refuse(error);
-      } else {
-        this.fail(error as Error);
-      }
+      this.refuse(error as Error);
+    }
+  }
+
+  private begin({ options, onEnd }: OpenHandshake, peers: readonly string[]): void {
+    const { collections, times, log } = this.parts;
+    if (!this.handshake) {
+      // It is gone.
       return;
     }
+    const collection = this.isEnding ? undefined : collections.open(peers, options, this);
     this.handshake = undefined;
     onEnd();
     if (this.isEnding) {
@@ -207,15 +225,29 @@ export class CollectionConnection implements CollectionOutlet {
     }
     log.info({ collection: this.id, peers, ...options }, 'Collection started');
     this.deadline = performance.now() + times.maxAge * (1 - this.spread / 10);
-    this.collection = collections.open(peers, options, this);
+    this.collection = collection;
   }
 
-  /** Keeps a client that answered wrongly waiting, then closes. */
-  private refuse({ code, message }: AwalaError): void {
+  /** Keeps a client that is refused waiting, then closes: some come back without a pause. */
+  private refuse(error: Error): void {
+    if (!(error instanceof AwalaError || error instanceof GatewayError)) {
+      this.fail(error);
+      return;
+    }
+    const { code, message } = error;
     this.parts.log.info({ collection: this.id, code, reason: message }, 'Handshake refused');
-    this.hasFailed = true;
+    this.refusal = code === 'PEER_LIMITED' ? CloseCode.COME_BACK : CloseCode.CANNOT_ACCEPT;
     this.deadline = performance.now() + this.parts.times.failureDelay;
-    this.handshake?.onFailure();
+    if (error instanceof AwalaError) {
+      this.handshake?.onFailure();
+    }
+  }
+
+  /** A message between the answer and the first delivery acknowledges nothing. */
+  private receiveEarly(): void {
+    if (this.refusal === undefined) {
+      this.close(CloseCode.CANNOT_ACCEPT, 'Unknown acknowledgement');
+    }
   }
 
   private acknowledge(message: Buffer): void {
@@ -229,8 +261,8 @@ export class CollectionConnection implements CollectionOutlet {
   }
 
   private endInTime(now: number): void {
-    if (this.hasFailed) {
-      this.close(CloseCode.CANNOT_ACCEPT, 'Invalid handshake response');
+    if (this.refusal !== undefined) {
+      this.close(this.refusal, 'Handshake refused');
     } else if (this.handshake) {
       this.parts.log.info({ collection: this.id }, 'Handshake timed out');
       this.close(CloseCode.CANNOT_ACCEPT, 'Handshake timed out');

@@ -96,6 +96,14 @@ export class CollectionDoor {
       heartbeat: this.connections,
       log,
     };
+    // Those who come back are refused in the handshake, which is paced (docs/decisions/0012-blocked-peers.md).
+    parts.collections.whenBlocked((peer) => {
+      for (const connection of this.connections) {
+        if (connection.isOf(peer)) {
+          connection.end();
+        }
+      }
+    });
     // The types do not know `closeTimeout` yet.
     const options: ServerOptions<typeof CollectionSocket> & { closeTimeout: number } = {
       noServer: true,

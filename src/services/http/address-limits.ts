@@ -8,7 +8,7 @@ import type { Clock, Meters } from '../../gateway/ports.ts';
 import { addressBlock } from './addresses.ts';
 import { HttpError, RETRY_AFTER } from './http-error.ts';
 
-/** How many times in how long, in milliseconds. */
+/** How many times in how long, in milliseconds; a limit of 0 is none. */
 export interface Rate {
   readonly limit: number;
   readonly period: number;
@@ -24,9 +24,14 @@ export interface AddressRates {
   readonly failedRegistration: Rate;
   /** Collection handshakes that were refused. */
   readonly failedHandshake: Rate;
+  /** Requests for which no private gateway answers. */
+  readonly request: Rate;
+  /** Signatures with the identity key; twice as many for all neighbourhoods together. */
+  readonly signature: Rate;
 }
 
-const MINUTE = 60_000;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
 
 /** 15,000 phones may all register within 25 minutes, and one in ten of them fail. */
 export const DEFAULT_ADDRESS_RATES: AddressRates = {
@@ -34,6 +39,8 @@ export const DEFAULT_ADDRESS_RATES: AddressRates = {
   registration: { limit: 3000, period: 5 * MINUTE },
   failedRegistration: { limit: 300, period: 5 * MINUTE },
   failedHandshake: { limit: 3000, period: 5 * MINUTE },
+  request: { limit: 30_000, period: 5 * MINUTE },
+  signature: { limit: 50, period: SECOND },
 };
 
 /** How many neighbourhoods are remembered as blocked. */
@@ -59,8 +66,21 @@ export class AddressLimits {
    */
   async take(what: keyof AddressRates, address: string): Promise<void> {
     const { limit, period } = this.rates[what];
-    if (!(await this.meters.take(meterKey(what, address), limit, period))) {
+    if (limit > 0 && !(await this.meters.take(meterKey(what, address), limit, period))) {
       throw limited(RETRY_AFTER);
+    }
+  }
+
+  /**
+   * Takes a signature with the identity key from the neighbourhood's allowance and from that of all.
+   *
+   * @throws HttpError ADDRESS_LIMITED
+   */
+  async takeSignature(address: string): Promise<void> {
+    await this.take('signature', address);
+    const { limit, period } = this.rates.signature;
+    if (limit > 0 && !(await this.meters.take('address/signature', 2 * limit, period))) {
+      throw new HttpError('ADDRESS_LIMITED', 503, 'Too many clients register');
     }
   }
 
@@ -68,7 +88,7 @@ export class AddressLimits {
   async countFailure(what: keyof AddressRates, address: string): Promise<void> {
     const { limit, period } = this.rates[what];
     const key = meterKey(what, address);
-    if (!(await this.meters.take(key, limit, period))) {
+    if (limit > 0 && !(await this.meters.take(key, limit, period))) {
       this.blocked.delete(key);
       this.blocked.set(key, this.clock.now() + period / 10);
       for (const oldest of this.blocked.keys()) {

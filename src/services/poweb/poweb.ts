@@ -108,6 +108,7 @@ async function limitedByAddress<Result>(
 ): Promise<Result> {
   limits.requireFewFailures('failedRegistration', address);
   await limits.take(what, address);
+  await limits.takeSignature(address);
   try {
     return await register();
   } catch (error) {

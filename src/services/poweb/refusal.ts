@@ -16,6 +16,9 @@ const FORBIDDEN_REGISTRATION: ReadonlySet<string> = new Set([
   'REGISTRATION_UNAUTHORIZED',
   'REGISTRATION_EXPIRED',
   'TOKEN_USED',
+  'PEER_BLOCKED',
+  'PEER_NOT_ALLOWED',
+  'REGISTRATION_CLOSED',
 ]);
 
 /** The codes of what cannot be read as a parcel at all. */
@@ -50,7 +53,8 @@ export function deliveryRefusal(error: unknown, ids: TraceIds): Refusal | undefi
   }
   if (error instanceof GatewayError) {
     const { code, message } = error;
-    return { status: 503, code, message };
+    // Not for good, as a block may be lifted: its parcels stay with the client (docs/decisions/0012-blocked-peers.md).
+    return { status: code === 'PEER_BLOCKED' ? 403 : 503, code, message };
   }
   return storeRefusal(error);
 }
