@@ -33,6 +33,16 @@ async function write(writer: number): Promise<never> {
   }
 }
 
+/** Writes before it returns, also where the pipe is full: what is not told yet must not be lost by the kill. */
 function tell(line: string): void {
-  writeSync(1, `${line}.\n`);
+  let rest = Buffer.from(`${line}.\n`);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
+        throw error;
+      }
+    }
+  }
 }
