@@ -12,6 +12,8 @@ export type AwalaErrorCode =
   | 'CERTIFICATE_NOT_YET_VALID'
   | 'CERTIFICATE_EXPIRED'
   | 'CERTIFICATE_SIGNATURE_INVALID'
+  /** Its holder revoked this very certificate. */
+  | 'CERTIFICATE_REVOKED'
   /** No chain of valid certificates from the signer to a trusted one. */
   | 'CERTIFICATE_UNTRUSTED'
   /** A key that is not RSA of 2048, 3072 or 4096 bits (or EC on a named curve where that is due). */

@@ -57,6 +57,17 @@ export class Mailboxes {
     return this.objects.list(mailboxPrefix(peer));
   }
 
+  /** The newest version of a parcel by its digest, without its bytes; undefined when it is not there. */
+  async find(peer: string, digest: string): Promise<ObjectEntry | undefined> {
+    const key = `${mailboxPrefix(peer)}${digest}`;
+    for await (const entry of this.objects.list(key)) {
+      if (entry.key === key) {
+        return entry;
+      }
+    }
+    return undefined;
+  }
+
   /** The newest version under the key of an entry, or undefined when it is gone. */
   read(key: string): Promise<StoredObject | undefined> {
     return this.objects.get(key);

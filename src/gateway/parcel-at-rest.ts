@@ -15,10 +15,24 @@ export interface ParcelAtRest {
   readonly metadata: ObjectMetadata;
 }
 
+/** What tells a parcel from every other (RS-001). */
+export interface ParcelName {
+  /** Node id. */
+  readonly sender: string;
+  /** Node id. */
+  readonly recipient: string;
+  readonly messageId: string;
+}
+
+/** A parcel's name as a part of keys. */
+export function parcelDigest({ sender, recipient, messageId }: ParcelName): string {
+  return createHash('sha256').update(`${recipient}\0${sender}\0${messageId}`).digest('base64url');
+}
+
 export function parcelAtRest(parcel: Parcel, ids: TraceIds): ParcelAtRest {
   const { recipient, sender, messageId, raw, expiry } = parcel;
   return {
-    digest: createHash('sha256').update(`${recipient.id}\0${sender.subjectId}\0${messageId}`).digest('base64url'),
+    digest: parcelDigest({ sender: sender.subjectId, recipient: recipient.id, messageId }),
     bytes: raw,
     expiry,
     metadata: { trace: ids.trace, parcel: messageId, sender: sender.subjectId, recipient: recipient.id },

@@ -20,7 +20,7 @@ export interface QuotaParts {
   readonly name: string;
   readonly limit: Amount;
   /** All that the owner stores under this quota. */
-  readonly entriesOf: (owner: string) => AsyncIterable<ObjectEntry>;
+  readonly entriesOf: (owner: string) => AsyncIterable<Pick<ObjectEntry, 'size'>>;
 }
 
 export class Quota {

@@ -107,8 +107,8 @@ export class SessionKeys {
       }
     }
     // Last, so that a crash in between has the next use do it again.
-    const fields = { ...record.fields, isUsed: true };
-    await this.records.replace('session-keys', record.key, record.version, fields, fields['expiry'] as number);
+    const { key, version, fields } = record;
+    await this.records.replace('session-keys', key, version, { ...fields, isUsed: true }, fields['expiry'] as number);
   }
 
   private async store(peer: string | undefined, expiry: number, isLasting: boolean): Promise<SessionKeyPair> {

@@ -1,0 +1,100 @@
+/**
+ * Parcels that came in cargo: for each we owe the private gateway that sent it a collection acknowledgement (PCA),
+ * repeated with every collection until the parcel expires, since couriers lose cargo (protocol section 6).
+ *
+ * The same record tells that a parcel was taken already, so that repeating a cargo changes nothing.
+ */
+import type { ParcelCollectionAck } from '../awala/cargo/parcel-collection-ack.ts';
+import { MAX_TTL } from '../awala/ramf/ramf-message.ts';
+import { type ParcelName, parcelDigest } from './parcel-at-rest.ts';
+import type { Clock, Meters, Records } from './ports.ts';
+import { Quota } from './quota.ts';
+import { SECOND } from './time.ts';
+
+/** For how many parcels of one private gateway acknowledgements are owed at once. */
+const MAX_OWED = 100_000;
+
+const KIND = 'collected-parcels';
+
+/** A parcel that came in cargo. */
+export interface CollectedParcel extends ParcelName {
+  /** SHA-256 of its octets, or what else tells one version of it from another. */
+  readonly content: Buffer;
+  /** Milliseconds since the epoch. */
+  readonly expiry: number;
+}
+
+/** An acknowledgement that is owed. */
+export interface OwedAck {
+  readonly ack: ParcelCollectionAck;
+  /** When the parcel was taken from cargo, in milliseconds: it is news to who collected before. */
+  readonly collected: number;
+  /** When it is owed no more, in milliseconds. */
+  readonly expiry: number;
+}
+
+export class CollectedParcels {
+  private readonly records: Records;
+  private readonly clock: Clock;
+  private readonly quota: Quota;
+
+  constructor(parts: { records: Records; meters: Meters; clock: Clock; maxOwed?: number }) {
+    this.records = parts.records;
+    this.clock = parts.clock;
+    this.quota = new Quota({
+      meters: parts.meters,
+      clock: parts.clock,
+      name: KIND,
+      limit: { count: parts.maxOwed ?? MAX_OWED, octets: 0 },
+      entriesOf: (peer) => this.sizes(peer),
+    });
+  }
+
+  /** Whether exactly this parcel of `peer` was taken from cargo before. @throws StoreError */
+  async includes(peer: string, { content, ...name }: ParcelName & { content: Buffer }): Promise<boolean> {
+    const record = await this.records.get(KIND, `${peer}/${parcelDigest(name)}`);
+    return record !== undefined && content.equals(record.fields['content'] as Uint8Array);
+  }
+
+  /**
+   * Owes `peer` the acknowledgement of a parcel that was stored, or refused for good; durable when it resolves.
+   *
+   * @returns false when too many are owed already: the peer will send the parcel again
+   * @throws StoreError
+   */
+  async add(peer: string, { sender, recipient, messageId, content, expiry }: CollectedParcel): Promise<boolean> {
+    const now = this.clock.now();
+    // A parcel that was refused may claim any date.
+    const end = Math.min(expiry, now + MAX_TTL * SECOND);
+    if (end <= now) {
+      return true;
+    }
+    if (!(await this.quota.reserve(peer, 0))) {
+      return false;
+    }
+    const fields = { sender, recipient, messageId, content, collected: now, end };
+    await this.records.put(KIND, `${peer}/${parcelDigest({ sender, recipient, messageId })}`, fields, end);
+    return true;
+  }
+
+  /** All that is owed to `peer`, in no particular order. @throws StoreError */
+  async *owedTo(peer: string): AsyncIterable<OwedAck> {
+    for await (const { fields } of this.records.list(KIND, `${peer}/`)) {
+      yield {
+        ack: {
+          senderEndpointId: fields['sender'] as string,
+          recipientEndpointId: fields['recipient'] as string,
+          parcelId: fields['messageId'] as string,
+        },
+        collected: fields['collected'] as number,
+        expiry: fields['end'] as number,
+      };
+    }
+  }
+
+  private async *sizes(peer: string): AsyncIterable<{ size: number }> {
+    for await (const _record of this.records.list(KIND, `${peer}/`)) {
+      yield { size: 0 };
+    }
+  }
+}

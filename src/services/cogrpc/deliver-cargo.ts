@@ -1,0 +1,114 @@
+/**
+ * DeliverCargo (RS-008): takes a courier's cargo and acknowledges what is stored, or of no use to anybody.
+ */
+import { randomUUID } from 'node:crypto';
+import { status } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { AwalaError } from '../../awala/errors.ts';
+import type { CargoDelivery as CargoDoor } from '../../gateway/cargo-delivery.ts';
+import { GatewayError, type TraceIds } from '../../gateway/errors.ts';
+import { StoreError } from '../../gateway/ports.ts';
+import type { CargoRelay, DeliverCargoCall } from './cargo-relay.ts';
+import { HeldBackAcks } from './held-back-acks.ts';
+import type { CargoDelivery } from './messages.ts';
+
+/** The handler of the method. */
+export function deliverCargo(delivery: CargoDoor, log: Logger): NonNullable<CargoRelay['deliverCargo']> {
+  return (call) => new CargoReceiver(call, delivery, log).start();
+}
+
+/** One call. */
+class CargoReceiver {
+  private readonly call: DeliverCargoCall;
+  private readonly delivery: CargoDoor;
+  private readonly log: Logger;
+  private readonly acks: HeldBackAcks;
+  private inHand = 0;
+  /** The courier said that nothing follows. */
+  private isComplete = false;
+  /** Cargo could not be stored: the call ends without its acknowledgement. */
+  private hasFailed = false;
+  private isOver = false;
+
+  constructor(call: DeliverCargoCall, delivery: CargoDoor, log: Logger) {
+    this.call = call;
+    this.delivery = delivery;
+    this.log = log;
+    this.acks = new HeldBackAcks((id) => {
+      if (!this.isOver) {
+        call.write({ id });
+      }
+    });
+  }
+
+  start(): void {
+    const { call } = this;
+    // How much is read ahead is bounded where the calls are (`bounded-calls.ts`).
+    call.on('data', (message: CargoDelivery) => void this.receive(message));
+    call.on('end', () => {
+      this.isComplete = true;
+      this.endWhenDone();
+    });
+    call.on('cancelled', () => this.close());
+    call.on('error', () => this.close());
+  }
+
+  /** Never rejects. */
+  private async receive({ id, cargo }: CargoDelivery): Promise<void> {
+    if (this.hasFailed || this.isOver) {
+      return;
+    }
+    const mayAcknowledge = this.acks.begin(id);
+    this.inHand++;
+    const ids: TraceIds = { trace: randomUUID() };
+    if (await this.isTaken(cargo, ids)) {
+      mayAcknowledge();
+    } else {
+      this.hasFailed = true;
+    }
+    this.inHand--;
+    this.endWhenDone();
+  }
+
+  /** Whether the courier need not carry the cargo any more. */
+  private async isTaken(cargo: Buffer, ids: TraceIds): Promise<boolean> {
+    const { log } = this;
+    try {
+      await this.delivery.deliver(cargo, ids);
+      log.info({ ...ids, size: cargo.length }, 'Cargo accepted');
+      return true;
+    } catch (error) {
+      if (error instanceof StoreError) {
+        log.warn({ err: error, code: error.code, ...ids }, 'Cargo cannot be taken now');
+        return false;
+      }
+      if (error instanceof AwalaError || error instanceof GatewayError) {
+        const { code, message } = error;
+        const isForNow = code === 'CARGO_FULL';
+        log.info({ code, reason: message, ...ids }, isForNow ? 'Cargo cannot be taken now' : 'Cargo refused');
+        return !isForNow;
+      }
+      log.error({ err: error, ...ids }, 'Cargo failed');
+      return false;
+    }
+  }
+
+  private endWhenDone(): void {
+    if (this.inHand > 0 || this.isOver || !(this.isComplete || this.hasFailed)) {
+      return;
+    }
+    // What was stored is acknowledged in any case.
+    this.acks.finish();
+    this.isOver = true;
+    if (this.hasFailed) {
+      this.call.emit('error', { code: status.UNAVAILABLE, details: 'Cargo cannot be stored now' });
+    } else {
+      this.call.end();
+    }
+  }
+
+  private close(): void {
+    this.isOver = true;
+    this.acks.close();
+  }
+}
