@@ -76,6 +76,11 @@ export class Identity {
     return this.keys.at(-1) as OwnKey;
   }
 
+  /** The key of ours with this node id, be it an older one. */
+  ownKey(nodeId: string): OwnKey | undefined {
+    return this.keys.find(({ publicKey }) => publicKey.nodeId === nodeId);
+  }
+
   /** The public halves of all our keys: what any of them signed is ours. */
   publicKeys(): RsaPublicKey[] {
     return this.keys.map((key) => key.publicKey);

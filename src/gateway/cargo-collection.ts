@@ -1,0 +1,175 @@
+/**
+ * One collection of cargo: makes cargo as the courier takes it, and spends its authorization (CCA) when all was
+ * acknowledged.
+ *
+ * A courier acknowledges cargo before it has stored it, so that an acknowledgement only makes room for more, and is noted
+ * for a retry under the same CCA. Parcels stay in the mailbox until their private gateway says that it has them.
+ */
+import { CargoContents, type CargoContentsParts } from './cargo-contents.ts';
+import { CargoPace } from './cargo-pace.ts';
+import { type PackedCargo, packCargoes } from './cargo-packing.ts';
+import { type CargoAddress, type CargoWriter, cargoOverhead } from './cargo-writer.ts';
+import type { CcaClaim } from './cca-claims.ts';
+import type { JournalWriter } from './journal.ts';
+import { DAY } from './time.ts';
+import { newUuid } from './uuid.ts';
+
+/** How many cargoes may be unacknowledged at once. */
+const WINDOW = 5;
+
+/** How long it is remembered when a private gateway's last collection was: longer than any acknowledgement is owed. */
+const COLLECTION_MEMORY = 200 * DAY;
+
+/** Octets of cargo, envelope included. */
+export interface CargoSizes {
+  /** Of the first of a collection. */
+  readonly start: number;
+  /** Of the largest that is not made of one single message. */
+  readonly most: number;
+}
+
+export const DEFAULT_CARGO_SIZES: CargoSizes = { start: 64 * 1024, most: 1024 * 1024 };
+
+export interface CargoCollectionParts extends CargoContentsParts {
+  readonly writer: CargoWriter;
+  readonly journal: JournalWriter;
+  readonly sizes: CargoSizes;
+}
+
+export interface OutgoingCargo {
+  /** UUID, version 4. */
+  readonly id: string;
+  readonly cargo: Buffer;
+}
+
+/** A cargo that was sent and is not acknowledged yet. */
+interface Unacknowledged {
+  readonly digests: Buffer;
+  /** ms since 1970 */
+  readonly sent: number;
+}
+
+export class CargoCollection implements Disposable {
+  private readonly parts: CargoCollectionParts;
+  private readonly address: CargoAddress;
+  private readonly claim: CcaClaim;
+  private readonly pace: CargoPace;
+  private readonly unacknowledged = new Map<string, Unacknowledged>();
+  /** Resolves what waits for something to happen. */
+  private wake: () => void = () => undefined;
+  private notes: Promise<void> = Promise.resolve();
+  private failure: unknown;
+  /** How many cargoes were sent. */
+  cargoes = 0;
+  /** How many messages were in them. */
+  items = 0;
+  /** How many octets they had. */
+  octets = 0;
+
+  constructor(parts: CargoCollectionParts, address: CargoAddress, claim: CcaClaim) {
+    this.parts = parts;
+    this.address = address;
+    this.claim = claim;
+    this.pace = new CargoPace(parts.sizes.start, parts.sizes.most, claim.fruitlessCalls);
+  }
+
+  /** How many cargoes the courier has not acknowledged. */
+  get inFlight(): number {
+    return this.unacknowledged.size;
+  }
+
+  /**
+   * Makes all cargo, each when there is room for it in the window; ends when all was acknowledged and the CCA is spent.
+   *
+   * @param signal when it aborts, the courier has gone
+   * @throws GatewayError CCA_SUPERSEDED; StoreError; the signal's reason; Error when a key's keeper does not sign
+   */
+  async *deliveries(signal: AbortSignal): AsyncGenerator<OutgoingCargo> {
+    const { parts, claim, address } = this;
+    const ended = AbortSignal.any([signal, claim.signal]);
+    const wake = () => this.wake();
+    ended.addEventListener('abort', wake);
+    try {
+      const began = parts.clock.now();
+      const contents = new CargoContents(parts, {
+        recipient: address.recipient,
+        largestShared: this.roomWithin(claim.fruitlessCalls > 0 ? this.pace.octets : parts.sizes.most),
+        isAcknowledged: (digest) => claim.acknowledged.has(digest.toString('latin1')),
+      });
+      for await (const packed of packCargoes(contents.items(), () => this.roomWithin(this.pace.octets))) {
+        const cargo = await parts.writer.write(packed, address);
+        await this.until(() => this.unacknowledged.size < WINDOW, ended);
+        await claim.check();
+        yield this.send(packed, cargo);
+      }
+      await this.until(() => this.unacknowledged.size === 0, ended);
+      await this.notes;
+      await claim.spend();
+      const { subjectId } = address.recipient;
+      await parts.records.put('cargo-collections', subjectId, { began }, began + COLLECTION_MEMORY);
+    } finally {
+      ended.removeEventListener('abort', wake);
+    }
+  }
+
+  /** Takes a courier's acknowledgement; one of an unknown cargo means nothing. */
+  acknowledge(id: string): void {
+    const cargo = this.unacknowledged.get(id);
+    if (!cargo) {
+      return;
+    }
+    this.unacknowledged.delete(id);
+    this.pace.acknowledged(this.parts.clock.now() - cargo.sent);
+    // One after another, so that what is in memory stays bounded by the window.
+    this.notes = Promise.all([this.notes, this.claim.note(cargo.digests)]).then(
+      () => undefined,
+      (error) => {
+        this.failure ??= error;
+        this.wake();
+      },
+    );
+    this.wake();
+  }
+
+  /** Ends the claim's interest in newer calls. */
+  [Symbol.dispose](): void {
+    this.claim.release();
+  }
+
+  private send({ items }: PackedCargo, cargo: Buffer): OutgoingCargo {
+    const { clock, random, journal } = this.parts;
+    const id = newUuid(random);
+    const digests = Buffer.concat(items.map(({ digest }) => digest));
+    this.unacknowledged.set(id, { digests, sent: clock.now() });
+    this.cargoes++;
+    this.items += items.length;
+    this.octets += cargo.length;
+    for (const { ids } of items) {
+      if (ids) {
+        journal.record({ event: 'loaded', door: 'cargo', ...ids });
+      }
+    }
+    return { id, cargo };
+  }
+
+  /** Octets that are left for messages in a cargo of so many. */
+  private roomWithin(octets: number): number {
+    return Math.max(0, octets - cargoOverhead(this.address));
+  }
+
+  /** Resolves as soon as the condition holds. @throws what ended the collection */
+  private async until(condition: () => boolean, ended: AbortSignal): Promise<void> {
+    for (;;) {
+      ended.throwIfAborted();
+      if (this.failure !== undefined) {
+        throw this.failure;
+      }
+      if (condition()) {
+        return;
+      }
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+  }
+}

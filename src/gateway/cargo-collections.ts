@@ -1,0 +1,98 @@
+/**
+ * Who may collect cargo: the holder of a cargo collection authorization (CCA) that a private gateway of ours signed for
+ * us, once.
+ */
+import {
+  readCargoCollectionAuthorization,
+  verifyCargoCollectionAuthorization,
+  verifyCargoDeliveryAuthorization,
+} from '../awala/cargo/cargo-collection-authorization.ts';
+import { readCargoCollectionRequest } from '../awala/cargo/cargo-collection-request.ts';
+import { AwalaError } from '../awala/errors.ts';
+import type { CertificateCache } from '../awala/pki/certificate-cache.ts';
+import {
+  CargoCollection,
+  type CargoCollectionParts,
+  type CargoSizes,
+  DEFAULT_CARGO_SIZES,
+} from './cargo-collection.ts';
+import { CargoWriter } from './cargo-writer.ts';
+import { CcaClaims } from './cca-claims.ts';
+import type { ChannelSessions } from './channel-sessions.ts';
+import type { CollectedParcels } from './collected-parcels.ts';
+import { GatewayError, type TraceIds } from './errors.ts';
+import type { Identity } from './identity.ts';
+import { type JournalWriter, NO_JOURNAL } from './journal.ts';
+import type { Mailboxes } from './mailbox.ts';
+import type { Peers } from './peers.ts';
+import type { Clock, Random, Records, Signals } from './ports.ts';
+import type { Revocations } from './revocations.ts';
+import { CLOCK_DRIFT } from './time.ts';
+
+export interface CargoCollectionsParts {
+  readonly identity: Identity;
+  readonly mailboxes: Mailboxes;
+  readonly collectedParcels: CollectedParcels;
+  readonly sessions: ChannelSessions;
+  readonly records: Records;
+  readonly signals: Signals;
+  readonly certificates: CertificateCache;
+  readonly random: Random;
+  readonly clock: Clock;
+  /** Whose certificates are refused; nobody's where it is absent. */
+  readonly revocations?: Revocations;
+  /** Who is blocked; nobody where it is absent. */
+  readonly peers?: Peers;
+  readonly journal?: JournalWriter;
+  readonly sizes?: CargoSizes;
+}
+
+export class CargoCollections {
+  private readonly parts: CargoCollectionsParts;
+  private readonly collectionParts: CargoCollectionParts;
+  private readonly claims: CcaClaims;
+
+  constructor(parts: CargoCollectionsParts) {
+    const { journal = NO_JOURNAL, sizes = DEFAULT_CARGO_SIZES } = parts;
+    this.parts = parts;
+    this.collectionParts = { ...parts, journal, sizes, writer: new CargoWriter(parts) };
+    this.claims = new CcaClaims(parts);
+  }
+
+  /**
+   * Opens the collection that a CCA authorizes, and ends any other under it.
+   *
+   * @param bytes the CCA
+   * @param ids filled in with who it is for, also when it is refused
+   * @returns to be disposed of
+   * @throws AwalaError when the CCA or what it carries is not valid; GatewayError CCA_FOR_ANOTHER_GATEWAY,
+   *   SESSION_KEY_UNKNOWN, PEER_BLOCKED, CCA_SPENT, CCA_SUPERSEDED; StoreError
+   */
+  async open(bytes: Buffer, ids: TraceIds): Promise<CargoCollection> {
+    const { identity, certificates, clock, sessions, revocations, peers } = this.parts;
+    const now = clock.now();
+    const cca = readCargoCollectionAuthorization(bytes, certificates);
+    ids.cca = cca.messageId;
+    if (!identity.ownKey(cca.recipient.id)) {
+      throw new GatewayError('CCA_FOR_ANOTHER_GATEWAY', `CCA is for ${cca.recipient.id}, not for this gateway`);
+    }
+    verifyCargoCollectionAuthorization(cca, identity.trusted(), now, CLOCK_DRIFT);
+    const recipient = cca.sender;
+    const peer = recipient.subjectId;
+    ids.peer = peer;
+    peers?.requireWelcome(peer);
+    revocations?.requireUnrevoked(recipient);
+    const request = readCargoCollectionRequest(await sessions.decrypt(cca.payload, peer, cca.creation));
+    const authorization = request.cargoDeliveryAuthorization;
+    verifyCargoDeliveryAuthorization(authorization, recipient.publicKey, now, CLOCK_DRIFT);
+    const key = identity.ownKey(authorization.subjectId);
+    if (!key) {
+      throw new AwalaError(
+        'CERTIFICATE_UNTRUSTED',
+        `Cargo delivery authorization is for ${authorization.subjectId}, not for this gateway`,
+      );
+    }
+    const claim = await this.claims.claim({ sender: peer, messageId: cca.messageId, expiry: cca.expiry });
+    return new CargoCollection(this.collectionParts, { recipient, authorization, key }, claim);
+  }
+}

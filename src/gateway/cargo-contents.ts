@@ -1,0 +1,142 @@
+/**
+ * What a private gateway is sent in cargo, in this order (protocol sections 6 and 9): acknowledgements (PCAs) that it has
+ * not been sent in a complete collection yet, its next certificate when that is due, parcels, oldest first, the other
+ * acknowledgements, since couriers lose cargo, and last the parcels that are too large to travel with anything else.
+ */
+import { hash } from 'node:crypto';
+import { type CertificateRotationForm, writeCertificateRotation } from '../awala/cargo/certificate-rotation.ts';
+import { writeParcelCollectionAck } from '../awala/cargo/parcel-collection-ack.ts';
+import type { Certificate } from '../awala/pki/certificate.ts';
+import type { OutgoingItem } from './cargo-packing.ts';
+import { ITEM_DIGEST_OCTETS } from './cca-claims.ts';
+import type { CollectedParcels, OwedAck } from './collected-parcels.ts';
+import type { Mailboxes } from './mailbox.ts';
+import { storedParcelIds } from './parcel-at-rest.ts';
+import type { ObjectEntry, Records } from './ports.ts';
+import { type CertificateParts, certifyPrivateGateway, isRotationDue } from './private-gateway-certificate.ts';
+import { oldestFirst, readParcels } from './waiting-parcels.ts';
+
+/** Both, since the peer's stack is not known and each reads its own only; it skips the other. */
+const ROTATION_FORMS: readonly CertificateRotationForm[] = ['octet-strings', 'certificates'];
+
+export interface CargoContentsParts extends CertificateParts {
+  readonly mailboxes: Mailboxes;
+  readonly collectedParcels: CollectedParcels;
+  readonly records: Records;
+}
+
+export interface CargoContentsOptions {
+  /** The certificate by which the private gateway asks. */
+  readonly recipient: Certificate;
+  /** Octets of the largest parcel that travels with others. */
+  readonly largestShared: number;
+  /** Whether the private gateway's courier has the item already. */
+  readonly isAcknowledged: (digest: Buffer) => boolean;
+}
+
+/** When the last complete collection began, in ms since 1970; 0 if there was none. @throws StoreError */
+export async function lastCollection(records: Records, peer: string): Promise<number> {
+  return ((await records.get('cargo-collections', peer))?.fields['began'] as number | undefined) ?? 0;
+}
+
+export class CargoContents {
+  private readonly parts: CargoContentsParts;
+  private readonly options: CargoContentsOptions;
+  private readonly peer: string;
+  /** Newer versions of parcels that went in the place of those that were listed. */
+  private readonly replacements = new Set<string>();
+
+  constructor(parts: CargoContentsParts, options: CargoContentsOptions) {
+    this.parts = parts;
+    this.options = options;
+    this.peer = options.recipient.subjectId;
+  }
+
+  /** @throws StoreError; Error when the identity key's keeper does not sign */
+  async *items(): AsyncGenerator<OutgoingItem> {
+    const { largestShared } = this.options;
+    const last = await lastCollection(this.parts.records, this.peer);
+    yield* this.acks(({ collected }) => collected >= last);
+    yield* this.rotation();
+    yield* this.parcels(({ size }) => size <= largestShared);
+    yield* this.acks(({ collected }) => collected < last);
+    yield* this.parcels(({ size }) => size > largestShared);
+  }
+
+  private async *acks(isDue: (owed: OwedAck) => boolean): AsyncGenerator<OutgoingItem> {
+    for await (const owed of this.parts.collectedParcels.owedTo(this.peer)) {
+      if (!isDue(owed) || owed.expiry <= this.parts.clock.now()) {
+        continue;
+      }
+      const bytes = writeParcelCollectionAck(owed.ack);
+      const digest = itemDigest(bytes);
+      if (!this.options.isAcknowledged(digest)) {
+        yield { bytes, expiry: owed.expiry, digest };
+      }
+    }
+  }
+
+  private async *rotation(): AsyncGenerator<OutgoingItem> {
+    const { recipient, isAcknowledged } = this.options;
+    const digests = ROTATION_FORMS.map((form) => itemDigest(form));
+    if (!isRotationDue(recipient, this.parts.clock.now()) || digests.every(isAcknowledged)) {
+      return;
+    }
+    const { certificate, issuer } = await certifyPrivateGateway(recipient.publicKey, this.parts);
+    if (certificate.notAfter <= recipient.notAfter) {
+      return;
+    }
+    await this.prolongRegistration(certificate);
+    for (const [index, form] of ROTATION_FORMS.entries()) {
+      yield {
+        bytes: writeCertificateRotation({ leaf: certificate, authorities: [issuer] }, form),
+        expiry: certificate.notAfter,
+        digest: digests[index] as Buffer,
+      };
+    }
+  }
+
+  /** What is known of the private gateway is kept as long as it has a certificate. */
+  private async prolongRegistration({ notAfter }: Certificate): Promise<void> {
+    const record = await this.parts.records.get('private-gateways', this.peer);
+    if (record) {
+      await this.parts.records.replace('private-gateways', this.peer, record.version, record.fields, notAfter);
+    }
+  }
+
+  private async *parcels(isOfSize: (entry: ObjectEntry) => boolean): AsyncGenerator<OutgoingItem> {
+    const { mailboxes, clock } = this.parts;
+    const isWanted = (entry: ObjectEntry) => isOfSize(entry) && !this.isDone(parcelDigest(entry));
+    const entries = oldestFirst(() => mailboxes.list(this.peer), isWanted);
+    for await (const { entry, stored } of readParcels(mailboxes, entries)) {
+      const digest = parcelDigest(stored);
+      if (stored.version !== entry.version) {
+        // It may come again in its own place, or be of the other size.
+        if (!isOfSize(stored) || this.isDone(digest)) {
+          continue;
+        }
+        this.replacements.add(digest.toString('latin1'));
+      }
+      if (stored.expiry > clock.now()) {
+        yield {
+          bytes: stored.body,
+          expiry: stored.expiry,
+          digest,
+          ids: { ...storedParcelIds(stored), peer: this.peer },
+        };
+      }
+    }
+  }
+
+  private isDone(digest: Buffer): boolean {
+    return this.options.isAcknowledged(digest) || this.replacements.has(digest.toString('latin1'));
+  }
+}
+
+function parcelDigest({ key, version }: ObjectEntry): Buffer {
+  return itemDigest(`${key}\0${version}`);
+}
+
+function itemDigest(item: string | Buffer): Buffer {
+  return hash('sha256', item, 'buffer').subarray(0, ITEM_DIGEST_OCTETS);
+}
