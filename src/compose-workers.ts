@@ -1,9 +1,14 @@
 /** Configuration to objects: the workers, which go on without requests. */
 import type { Core } from './compose.ts';
 import type { Config } from './config.ts';
+import { CargoProcessing } from './gateway/cargo-processing.ts';
+import { ParcelDelivery } from './gateway/parcel-delivery.ts';
 import type { Logger } from './log.ts';
 import { machineChance } from './machine.ts';
 import type { Check } from './services/service.ts';
+import { CargoWorker } from './workers/cargo-worker.ts';
+import { dialRule } from './workers/internet-delivery/dialler.ts';
+import { DnsOverHttps } from './workers/internet-delivery/dns-over-https.ts';
 import { InternetDelivery } from './workers/internet-delivery/internet-delivery.ts';
 import { PoHttpClient } from './workers/internet-delivery/pohttp-client.ts';
 
@@ -19,11 +24,12 @@ export interface Worker extends Check {
 
 /** Starts the worker that delivers outboxes to the Internet. */
 export function startInternetDelivery(config: Config, logger: Logger, { backends, storage, clock }: Core): Worker {
+  const mayDial = dialRule(config.allowPrivateDestinations);
   const client = new PoHttpClient({
-    resolverUrl: config.resolverUrl,
-    allowPrivate: config.allowPrivateDestinations,
+    dns: new DnsOverHttps({ url: config.resolverUrl, mayDial, clock }),
+    mayDial,
+    asksMachine: config.allowPrivateDestinations,
     connections: config.deliveriesPerDestination,
-    clock,
     chance: machineChance,
   });
   const delivery = new InternetDelivery({
@@ -47,4 +53,26 @@ export function startInternetDelivery(config: Config, logger: Logger, { backends
       await delivery.settled();
     },
   };
+}
+
+/** Starts the worker that opens the cargo of couriers. */
+export function startCargoWorker(logger: Logger, core: Core): Worker {
+  const { backends, identity, storage, cargo: cargoStorage, collected, sessions, revocations, certificates } = core;
+  const { peers, clock } = core;
+  const { meters, journal, work } = backends;
+  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock, journal, peers, revocations });
+  const processing = new CargoProcessing({
+    identity,
+    storage: cargoStorage,
+    sessions,
+    delivery,
+    collected,
+    mailboxes: storage.mailboxes,
+    revocations,
+    certificates,
+    clock,
+  });
+  const worker = new CargoWorker({ queue: work, processing, log: logger, clock, chance: machineChance });
+  worker.start();
+  return worker;
 }

@@ -17,17 +17,20 @@ const MOST_SESSIONS = 1000;
 /** Gives the network addresses of a host. @throws DeliveryFault */
 export type FindAddresses = (host: string) => Promise<readonly string[]>;
 
-/**
- * A connector for undici.
- *
- * @param allowPrivate tests only: any address may be dialled
- */
-export function createDialler(find: FindAddresses, allowPrivate: boolean): buildConnector.connector {
-  const isAllowed = (address: string) => allowPrivate || isPublicAddress(address);
+/** Whether a network address may be dialled. */
+export type MayDial = (address: string) => boolean;
+
+/** @param allowPrivate tests only: any address may be dialled */
+export function dialRule(allowPrivate: boolean): MayDial {
+  return allowPrivate ? () => true : isPublicAddress;
+}
+
+/** A connector for undici. */
+export function createDialler(find: FindAddresses, mayDial: MayDial): buildConnector.connector {
   const lookup: LookupFunction = (host, { all }, done) => {
     find(host).then(
       (addresses) => {
-        const allowed = addresses.filter(isAllowed);
+        const allowed = addresses.filter(mayDial);
         const [first] = allowed;
         if (first === undefined) {
           done(forbidden(host, addresses), '');
@@ -53,7 +56,7 @@ export function createDialler(find: FindAddresses, allowPrivate: boolean): build
   return (options, callback) => {
     const host = options.hostname.replace(/^\[|\]$/g, '');
     // Addresses are never looked up.
-    if (isIP(host) !== 0 && !isAllowed(host)) {
+    if (isIP(host) !== 0 && !mayDial(host)) {
       callback(forbidden(host, [host]), null);
     } else {
       connect(options, callback);

@@ -18,7 +18,7 @@ import { Pool } from 'undici';
 import { DeliveryFault } from '../../gateway/delivery-fault.ts';
 import type { Clock } from '../../gateway/ports.ts';
 import { HOUR, MINUTE, SECOND } from '../../gateway/time.ts';
-import { createDialler } from './dialler.ts';
+import { createDialler, type MayDial } from './dialler.ts';
 
 export type QuestionType = 'SRV' | 'A' | 'AAAA';
 
@@ -57,11 +57,11 @@ export class DnsOverHttps {
   private readonly kept = new Map<string, Kept>();
   private readonly asked = new Map<string, Promise<DnsAnswer>>();
 
-  /** @param parts.allowPrivate tests only: the resolver may be at any address */
-  constructor(parts: { url: string; allowPrivate: boolean; clock: Clock }) {
+  /** @param parts.mayDial where the resolver may be */
+  constructor(parts: { url: string; mayDial: MayDial; clock: Clock }) {
     this.url = new URL(parts.url);
     this.clock = parts.clock;
-    const connect = createDialler(addressesOnMachine, parts.allowPrivate);
+    const connect = createDialler(addressesOnMachine, parts.mayDial);
     this.pool = new Pool(this.url.origin, { connect, connections: CONNECTIONS });
   }
 

@@ -24,16 +24,16 @@ export interface Host {
 export class InternetResolver {
   private readonly dns: DnsOverHttps;
   private readonly chance: () => number;
-  private readonly allowPrivate: boolean;
+  private readonly asksMachine: boolean;
 
   /**
    * @param parts.chance gives a number from 0 up to 1
-   * @param parts.allowPrivate tests only: hosts may have names that only this machine knows
+   * @param parts.asksMachine tests only: hosts may have names that only this machine knows
    */
-  constructor(parts: { dns: DnsOverHttps; chance: () => number; allowPrivate: boolean }) {
+  constructor(parts: { dns: DnsOverHttps; chance: () => number; asksMachine: boolean }) {
     this.dns = parts.dns;
     this.chance = parts.chance;
-    this.allowPrivate = parts.allowPrivate;
+    this.asksMachine = parts.asksMachine;
   }
 
   /**
@@ -74,7 +74,7 @@ export class InternetResolver {
       return addresses;
     }
     // What only this machine knows is not public; and asking it can take its few threads for long.
-    const others = this.allowPrivate ? await addressesOnMachine(host).catch(() => []) : [];
+    const others = this.asksMachine ? await addressesOnMachine(host).catch(() => []) : [];
     if (others.length > 0) {
       return others;
     }

@@ -3,10 +3,9 @@
  * answer means.
  */
 import { DeliveryFault } from '../../gateway/delivery-fault.ts';
-import type { Clock } from '../../gateway/ports.ts';
 import { ConnectionPools } from './connection-pools.ts';
-import { createDialler } from './dialler.ts';
-import { DnsOverHttps } from './dns-over-https.ts';
+import { createDialler, type MayDial } from './dialler.ts';
+import type { DnsOverHttps } from './dns-over-https.ts';
 import { type Host, InternetResolver } from './internet-resolver.ts';
 import { type Answer, post } from './post.ts';
 
@@ -24,22 +23,23 @@ export class PoHttpClient implements AsyncDisposable {
   private readonly pools: ConnectionPools;
 
   /**
-   * @param parts.resolverUrl of DNS over HTTPS
-   * @param parts.allowPrivate tests only: network addresses need not be public
+   * @param parts.dns is closed with the client
+   * @param parts.mayDial where hosts may be
+   * @param parts.asksMachine tests only: hosts may have names that only this machine knows
    * @param parts.connections how many one host may have at once
    * @param parts.chance gives a number from 0 up to 1
    */
   constructor(parts: {
-    resolverUrl: string;
-    allowPrivate: boolean;
+    dns: DnsOverHttps;
+    mayDial: MayDial;
+    asksMachine: boolean;
     connections: number;
-    clock: Clock;
     chance: () => number;
   }) {
-    const { resolverUrl, allowPrivate, connections, clock, chance } = parts;
-    this.dns = new DnsOverHttps({ url: resolverUrl, allowPrivate, clock });
-    this.resolver = new InternetResolver({ dns: this.dns, chance, allowPrivate });
-    const connect = createDialler((host) => this.resolver.addressesOf(host), allowPrivate);
+    const { dns, mayDial, asksMachine, connections, chance } = parts;
+    this.dns = dns;
+    this.resolver = new InternetResolver({ dns, chance, asksMachine });
+    const connect = createDialler((host) => this.resolver.addressesOf(host), mayDial);
     this.pools = new ConnectionPools({ connect, connections });
   }
 
