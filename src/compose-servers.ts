@@ -1,7 +1,7 @@
 /** Configuration to objects, the second half: the servers of the chosen services, given what they need. */
-import { CertificateCache } from './awala/pki/certificate-cache.ts';
 import type { Core } from './compose.ts';
 import type { Config, ServiceName } from './config.ts';
+import { CargoDelivery } from './gateway/cargo-delivery.ts';
 import { ParcelCollections } from './gateway/parcel-collections.ts';
 import { ParcelDelivery } from './gateway/parcel-delivery.ts';
 import { PeerLimits } from './gateway/peer-limits.ts';
@@ -9,6 +9,8 @@ import { Registration } from './gateway/registration.ts';
 import { MINUTE, SECOND } from './gateway/time.ts';
 import type { Logger } from './log.ts';
 import { machineRandom } from './machine.ts';
+import { deliverCargo } from './services/cogrpc/deliver-cargo.ts';
+import { createCogRpcServer } from './services/cogrpc/server.ts';
 import { serveCollection } from './services/collection/collection.ts';
 import { AddressLimits } from './services/http/address-limits.ts';
 import { BodyBudget } from './services/http/request-bodies.ts';
@@ -17,7 +19,7 @@ import type { TlsFiles } from './services/http/tls-certificate.ts';
 import { serveOps } from './services/ops/ops.ts';
 import { servePoHttp } from './services/pohttp/pohttp.ts';
 import { servePoWeb } from './services/poweb/poweb.ts';
-import type { Check } from './services/service.ts';
+import type { Check, Server } from './services/service.ts';
 
 /** Over which time the limits per address count, in milliseconds. */
 const ADDRESS_PERIOD = 5 * MINUTE;
@@ -32,16 +34,25 @@ export async function openServers(
   logger: Logger,
   core: Core,
   checks: readonly Check[],
-): Promise<HttpServer[]> {
-  const { identity, backends, clock, connectionParams, sessionKeys, storage, peers } = core;
+): Promise<Server[]> {
+  const { identity, backends, clock, connectionParams, sessionKeys, storage, peers, revocations, certificates } = core;
   const { records, meters, journal } = backends;
   const isChosen = (name: ServiceName) => config.services.includes(name);
-  const certificates = new CertificateCache();
   const peerLimits = new PeerLimits(meters, {
     deliveries: config.deliveriesPerPeer,
     collections: config.collectionsPerPeer,
   });
-  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock, journal, peers, peerLimits });
+  const delivery = new ParcelDelivery({
+    identity,
+    storage,
+    meters,
+    certificates,
+    clock,
+    journal,
+    peers,
+    peerLimits,
+    revocations,
+  });
   const registrationRate = { limit: config.registrationsPerAddress, period: ADDRESS_PERIOD };
   const limits = new AddressLimits({
     meters,
@@ -68,7 +79,7 @@ export async function openServers(
       limits: { maxConnections: config.connectionsPerPort, minUploadOctetsPerSecond: config.minUploadRate },
     });
 
-  const servers: HttpServer[] = [];
+  const servers: Server[] = [];
   if (isChosen('poweb') || isChosen('collection')) {
     // In one process the two share a port, as clients know only one address for both.
     const server = await open(isChosen('poweb') ? 'poweb' : 'collection', config.powebPort);
@@ -77,7 +88,16 @@ export async function openServers(
       await servePoWeb(server, { registration, delivery, connectionParams, limits });
     }
     if (isChosen('collection')) {
-      const collections = new ParcelCollections({ identity, storage, certificates, clock, journal, peers, peerLimits });
+      const collections = new ParcelCollections({
+        identity,
+        storage,
+        certificates,
+        clock,
+        journal,
+        peers,
+        peerLimits,
+        revocations,
+      });
       serveCollection(server, { collections, limits, maxAge: config.collectionMaxAge });
     }
     servers.push(server);
@@ -87,6 +107,9 @@ export async function openServers(
     await servePoHttp(server, { delivery });
     servers.push(server);
   }
+  if (isChosen('cogrpc')) {
+    servers.push(await openCogRpc(config, logger, core));
+  }
   if (isChosen('ops')) {
     // For this machine and its cluster: neither TLS nor proxies stand before it.
     const server = await createHttpServer({ name: 'ops', host: config.opsBindHost, port: config.opsPort, log: logger });
@@ -94,6 +117,30 @@ export async function openServers(
     servers.push(server);
   }
   return servers;
+}
+
+/** The door of couriers. */
+function openCogRpc(config: Config, logger: Logger, core: Core): Promise<Server> {
+  const { identity, backends, cargo, revocations, certificates, peers, clock } = core;
+  const delivery = new CargoDelivery({ identity, storage: cargo, revocations, certificates, clock, peers });
+  return createCogRpcServer(
+    {
+      host: config.bindHost,
+      port: config.cogrpcPort,
+      log: logger,
+      tls: tlsFiles(config),
+      checkStores: () => backends.check(),
+      limits: {
+        maxConnections: config.connectionsPerPort,
+        maxCalls: config.courierCalls,
+        maxCallsPerConnection: config.courierCallsPerConnection,
+        callIdleTimeout: config.courierCallIdle,
+        connectionIdleTimeout: config.courierConnectionIdle,
+        connectionMaxAge: config.courierConnectionAge,
+      },
+    },
+    { deliverCargo: deliverCargo(delivery, logger) },
+  );
 }
 
 function tlsFiles({ tlsCertificateFile, tlsKeyFile }: Config): TlsFiles | undefined {

@@ -3,24 +3,29 @@
  *
  * What is made last ends first, and whatever fails half-way ends what was made before it.
  */
+import { CertificateCache } from './awala/pki/certificate-cache.ts';
 import { type LocalBackends, openLocalBackends } from './backends/local/local-backends.ts';
 import type { Worker } from './compose-workers.ts';
 import { type Config, controlSocketPath } from './config.ts';
+import { CargoStorage } from './gateway/cargo-storage.ts';
+import { ChannelSessions } from './gateway/channel-sessions.ts';
+import { CollectedParcels } from './gateway/collected-parcels.ts';
 import { ConnectionParams } from './gateway/connection-params.ts';
 import { Identity } from './gateway/identity.ts';
 import { ParcelStorage } from './gateway/parcel-storage.ts';
+import { PeerSessionKeys } from './gateway/peer-session-keys.ts';
 import { Peers } from './gateway/peers.ts';
 import type { Clock } from './gateway/ports.ts';
+import { Revocations } from './gateway/revocations.ts';
 import { SessionKeys } from './gateway/session-keys.ts';
 import type { Logger } from './log.ts';
 import { machineChance, machineClock, machineRandom, newMachineKeyPair } from './machine.ts';
 import { openControlSocket } from './services/control/control-socket.ts';
 import { reportIdentity } from './services/control/identity-report.ts';
-import type { HttpServer } from './services/http/server.ts';
-import type { Check, Service } from './services/service.ts';
+import type { Check, Server, Service } from './services/service.ts';
 import { Housekeeping } from './workers/housekeeping.ts';
 
-/** How often a process looks whether private gateways were blocked, in milliseconds. */
+/** How often a process looks whether private gateways were blocked, or something revoked, in milliseconds. */
 const BLOCKS_LOOK = 3000;
 
 /** Parcels in outboxes that one round of housekeeping compares with the queue. */
@@ -34,6 +39,11 @@ export interface Core extends AsyncDisposable {
   readonly connectionParams: ConnectionParams;
   readonly storage: ParcelStorage;
   readonly peers: Peers;
+  readonly revocations: Revocations;
+  readonly sessions: ChannelSessions;
+  readonly cargo: CargoStorage;
+  readonly collected: CollectedParcels;
+  readonly certificates: CertificateCache;
   readonly clock: Clock;
 }
 
@@ -66,6 +76,8 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     clock,
   });
   const peers = stack.use(await Peers.open({ records, signals, clock, policy: config.registrationPolicy }));
+  const revocations = stack.use(await Revocations.open({ records, signals, random, clock }));
+  const sessions = new ChannelSessions({ sessionKeys, peerKeys: new PeerSessionKeys({ records }), random });
   const connectionParams = new ConnectionParams({ identity, sessionKeys, records, clock });
   const storage = new ParcelStorage({
     objects,
@@ -78,6 +90,14 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     mailboxQuota: { count: config.mailboxParcels, octets: config.mailboxOctets },
     outboxQuota: { count: config.outboxParcels, octets: config.outboxOctets },
   });
+  const cargo = new CargoStorage({
+    objects,
+    queue: work,
+    meters,
+    clock,
+    quota: { count: config.cargoCount, octets: config.cargoOctets },
+  });
+  const collected = new CollectedParcels({ records, meters, clock });
   const resources = stack.move();
   return {
     backends,
@@ -86,6 +106,11 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     connectionParams,
     storage,
     peers,
+    revocations,
+    sessions,
+    cargo,
+    collected,
+    certificates: new CertificateCache(),
     clock,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
@@ -128,8 +153,9 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   stack.defer(() => stop(AbortSignal.timeout(config.gracePeriod)));
   await listenAll(servers);
   if (config.services.includes('worker')) {
-    const { startInternetDelivery } = await import('./compose-workers.ts');
-    workers.push(startInternetDelivery(config, logger, core));
+    const { startInternetDelivery, startCargoWorker } = await import('./compose-workers.ts');
+    await core.cargo.requeue();
+    workers.push(startInternetDelivery(config, logger, core), startCargoWorker(logger, core));
   }
   checks.push(...servers, ...workers);
 
@@ -155,7 +181,7 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
 }
 
 /** Rejects when one cannot listen, but only when the others do or do not: one that is about to listen cannot be stopped. */
-async function listenAll(servers: readonly HttpServer[]): Promise<void> {
+async function listenAll(servers: readonly Server[]): Promise<void> {
   for (const outcome of await Promise.allSettled(servers.map((server) => server.listen()))) {
     if (outcome.status === 'rejected') {
       throw outcome.reason;
@@ -164,10 +190,7 @@ async function listenAll(servers: readonly HttpServer[]): Promise<void> {
 }
 
 /** Stops all servers and workers together; whoever asks again waits for the same end. */
-function stopOnce(
-  servers: readonly HttpServer[],
-  workers: readonly Worker[],
-): (deadline: AbortSignal) => Promise<void> {
+function stopOnce(servers: readonly Server[], workers: readonly Worker[]): (deadline: AbortSignal) => Promise<void> {
   let stopped: Promise<void> | undefined;
   return (deadline) => {
     stopped ??= Promise.all([...servers, ...workers].map((one) => one.stop(deadline))).then(() => undefined);
@@ -175,10 +198,13 @@ function stopOnce(
   };
 }
 
-/** A block reaches every process within five seconds, also where its signal is lost. */
-function watchBlocks(logger: Logger, { peers }: Core): Housekeeping {
+/** A block or revocation reaches every process within five seconds, also where its signal is lost. */
+function watchBlocks(logger: Logger, { peers, revocations }: Core): Housekeeping {
   const watch = new Housekeeping({
-    chores: [{ name: 'blocked peers', run: () => peers.refresh() }],
+    chores: [
+      { name: 'blocked peers', run: () => peers.refresh() },
+      { name: 'revocations', run: () => revocations.refresh() },
+    ],
     period: BLOCKS_LOOK,
     chance: machineChance,
     onError: (chore, err) => logger.error({ chore, err }, 'Housekeeping failed'),
@@ -187,12 +213,13 @@ function watchBlocks(logger: Logger, { peers }: Core): Housekeeping {
   return watch;
 }
 
-function keepHouse(config: Config, logger: Logger, { identity, backends, storage }: Core): Housekeeping {
+function keepHouse(config: Config, logger: Logger, { identity, backends, storage, cargo }: Core): Housekeeping {
   const housekeeping = new Housekeeping({
     chores: [
       { name: 'identity', run: () => identity.refresh() },
       { name: 'stores', run: () => backends.housekeeping() },
       { name: 'held parcels', run: () => storage.held.refresh() },
+      { name: 'cargo', run: () => cargo.requeue() },
       { name: 'outboxes', run: () => storage.outbox.requeue(REQUEUED_AT_ONCE) },
     ],
     period: config.housekeepingPeriod,

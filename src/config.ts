@@ -26,10 +26,7 @@ import {
 } from './config-values.ts';
 
 /** Doors that this version has. */
-const SERVICE_NAMES = ['poweb', 'collection', 'pohttp', 'worker', 'ops'] as const;
-
-/** What the contract names and later versions have. */
-const PLANNED_SERVICE_NAMES = ['cogrpc'];
+const SERVICE_NAMES = ['poweb', 'collection', 'pohttp', 'cogrpc', 'worker', 'ops'] as const;
 
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
@@ -55,7 +52,7 @@ const MAX_STORED_PARCEL = 16 * 1024 ** 2;
 
 const SETTINGS = {
   internetAddress: setting('INTERNET_ADDRESS', 'gateway.test', domainName),
-  services: setting('SERVICES', SERVICE_NAMES.join(','), listOf(oneBuilt(SERVICE_NAMES, PLANNED_SERVICE_NAMES))),
+  services: setting('SERVICES', SERVICE_NAMES.join(','), listOf(oneOf(SERVICE_NAMES))),
 
   bindHost: setting('BIND_HOST', '127.0.0.1', bindHost),
   powebPort: setting('POWEB_PORT', '8080', port),
@@ -96,6 +93,13 @@ const SETTINGS = {
   mailboxOctets: setting('MAILBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   outboxParcels: setting('OUTBOX_PARCELS', '10000', integer(1, 10_000_000)),
   outboxOctets: setting('OUTBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
+  cargoCount: setting('CARGO_COUNT', '10000', integer(1, 10_000_000)),
+  cargoOctets: setting('CARGO_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
+  courierCalls: setting('COURIER_CALLS', '256', integer(1, 100_000)),
+  courierCallsPerConnection: setting('COURIER_CALLS_PER_CONNECTION', '8', integer(1, 1000)),
+  courierCallIdle: setting('COURIER_CALL_IDLE', '60s', duration('1s', '1h')),
+  courierConnectionIdle: setting('COURIER_CONNECTION_IDLE', '60s', duration('1s', '1h')),
+  courierConnectionAge: setting('COURIER_CONNECTION_AGE', '1h', duration('10s', '7d')),
   journalOctets: setting('JOURNAL_OCTETS', '256MiB', octets(1024 ** 2)),
   gracePeriod: setting('GRACE_PERIOD', '25s', duration('0s', '1h')),
   housekeepingPeriod: setting('HOUSEKEEPING_PERIOD', '1m', duration('1s', '1h')),
@@ -232,7 +236,7 @@ function publicFaults(config: Partial<Config>): string[] {
 }
 
 /** Two services of this process cannot listen on one port. */
-function sharedPorts({ services = [], powebPort, pohttpPort, opsPort }: Partial<Config>): string[] {
+function sharedPorts({ services = [], powebPort, pohttpPort, cogrpcPort, opsPort }: Partial<Config>): string[] {
   const used = new Map<number, string>();
   const faults: string[] = [];
   const take = (isUsed: boolean, variable: string, number: number | undefined) => {
@@ -247,6 +251,7 @@ function sharedPorts({ services = [], powebPort, pohttpPort, opsPort }: Partial<
   };
   take(services.includes('poweb') || services.includes('collection'), 'POWEB_PORT', powebPort);
   take(services.includes('pohttp'), 'POHTTP_PORT', pohttpPort);
+  take(services.includes('cogrpc'), 'COGRPC_PORT', cogrpcPort);
   take(services.includes('ops'), 'OPS_PORT', opsPort);
   return faults;
 }

@@ -22,3 +22,9 @@ export interface Service extends Check {
    */
   stop(deadline: AbortSignal): Promise<void>;
 }
+
+/** A service that does not listen before it is told to. */
+export interface Server extends Service {
+  /** Starts to listen; resolves with `url`. */
+  listen(): Promise<string>;
+}

@@ -38,27 +38,53 @@ export interface CargoWorkerParts {
   readonly chance: () => number;
 }
 
-export class CargoWorker implements AsyncDisposable {
+export class CargoWorker {
+  readonly name = 'cargo-worker';
   private readonly parts: CargoWorkerParts;
+  /** Takes nothing more. */
   private readonly end = new AbortController();
+  /** Leaves what is in hand. */
+  private readonly cut = new AbortController();
   private readonly inHand = new Map<string, number>();
   private readonly jobs = new Set<Promise<void>>();
   private running: Promise<void> | undefined;
+  /** Why the queue could not be asked the last time. */
+  private fault: unknown;
 
   constructor(parts: CargoWorkerParts) {
     this.parts = parts;
   }
 
-  /** Starts to work, until it is disposed of. */
+  /** Starts to work, until it is stopped. */
   start(): void {
     this.running ??= this.run();
   }
 
-  /** Takes nothing more; resolves when what is in hand is done. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Resolves when it works. */
+  async check(): Promise<void> {
+    if (this.fault) {
+      throw this.fault;
+    }
+    if (!this.running || this.end.signal.aborted) {
+      throw new Error('Not working');
+    }
+  }
+
+  /**
+   * Takes nothing more, and resolves when what is in hand is done or given back.
+   *
+   * @param deadline when it aborts, what is in hand is left: it is opened again from the start
+   */
+  async stop(deadline: AbortSignal): Promise<void> {
     this.end.abort();
+    const cut = () => this.cut.abort();
+    deadline.addEventListener('abort', cut);
+    if (deadline.aborted) {
+      cut();
+    }
     await this.running;
     await Promise.all(this.jobs);
+    deadline.removeEventListener('abort', cut);
   }
 
   private async run(): Promise<void> {
@@ -75,7 +101,9 @@ export class CargoWorker implements AsyncDisposable {
         for (const item of await queue.take(CARGO_QUEUE, { count, lease: LEASE, room }, signal)) {
           this.begin(item);
         }
+        this.fault = undefined;
       } catch (err) {
+        this.fault = err;
         log.warn({ err }, 'Cargo queue is away');
         await delay(QUEUE_PAUSE, undefined, { signal }).catch(() => undefined);
       }
@@ -103,7 +131,10 @@ export class CargoWorker implements AsyncDisposable {
     const { key } = item;
     try {
       const refusals = new Refusals(log);
-      const outcome = await processing.open(key, (message) => refusals.note(message));
+      const outcome = await processing.open(key, async (message) => {
+        await refusals.note(message);
+        this.cut.signal.throwIfAborted();
+      });
       refusals.end();
       this.tell(key, outcome);
       if (outcome.result === 'waiting') {
@@ -112,6 +143,10 @@ export class CargoWorker implements AsyncDisposable {
         await queue.finish(CARGO_QUEUE, item);
       }
     } catch (err) {
+      if (this.cut.signal.aborted) {
+        await queue.release(CARGO_QUEUE, item).catch(() => undefined);
+        return;
+      }
       if (err instanceof StoreError) {
         log.warn({ err, key }, 'Cargo cannot be opened now');
       } else {

@@ -19,7 +19,7 @@ suite('Configuration', () => {
   test('of an empty environment is the contract', () => {
     const config = readConfig({});
     assert.equal(config.internetAddress, 'gateway.test');
-    assert.deepEqual(config.services, ['poweb', 'collection', 'pohttp', 'worker', 'ops']);
+    assert.deepEqual(config.services, ['poweb', 'collection', 'pohttp', 'cogrpc', 'worker', 'ops']);
     assert.equal(config.bindHost, '127.0.0.1');
     assert.equal(config.opsBindHost, '127.0.0.1');
     assert.deepEqual(
@@ -88,7 +88,6 @@ suite('Configuration', () => {
     ['INTERNET_ADDRESS', 'a_b.example.com', /domain name/],
     ['INTERNET_ADDRESS', `${'a'.repeat(64)}.com`, /domain name/],
     ['SERVICES', ',', /at least one/],
-    ['SERVICES', 'cogrpc', /does not have yet/],
     ['POHTTP_PORT', '-1', /whole number/],
     ['POHTTP_PORT', '80.5', /whole number/],
     ['POHTTP_PORT', 'http', /whole number/],

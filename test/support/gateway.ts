@@ -31,6 +31,7 @@ export interface GatewayAddresses {
   /** Without a slash at the end; empty where the service is not chosen. */
   readonly poweb: string;
   readonly pohttp: string;
+  readonly cogrpc: string;
   readonly ops: string;
   readonly directory: string;
 }
@@ -180,6 +181,6 @@ interface ReadyLine {
 }
 
 function addresses({ nodeId, internetAddress, listening }: ReadyLine, directory: string): GatewayAddresses {
-  const { poweb = listening['collection'] ?? '', pohttp = '', ops = '' } = listening;
-  return { nodeId, internetAddress, poweb, pohttp, ops, directory };
+  const { poweb = listening['collection'] ?? '', pohttp = '', cogrpc = '', ops = '' } = listening;
+  return { nodeId, internetAddress, poweb, pohttp, cogrpc, ops, directory };
 }
