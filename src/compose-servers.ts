@@ -1,6 +1,8 @@
 /** Configuration to objects, the second half: the servers of the chosen services, given what they need. */
 import type { Core } from './compose.ts';
 import type { Config, ServiceName } from './config.ts';
+import { DEFAULT_CARGO_SIZES } from './gateway/cargo-collection.ts';
+import { CargoCollections } from './gateway/cargo-collections.ts';
 import { CargoDelivery } from './gateway/cargo-delivery.ts';
 import { ParcelCollections } from './gateway/parcel-collections.ts';
 import { ParcelDelivery } from './gateway/parcel-delivery.ts';
@@ -9,6 +11,7 @@ import { Registration } from './gateway/registration.ts';
 import { MINUTE, SECOND } from './gateway/time.ts';
 import type { Logger } from './log.ts';
 import { machineRandom } from './machine.ts';
+import { collectCargo } from './services/cogrpc/collect-cargo.ts';
 import { deliverCargo } from './services/cogrpc/deliver-cargo.ts';
 import { createCogRpcServer } from './services/cogrpc/server.ts';
 import { serveCollection } from './services/collection/collection.ts';
@@ -121,8 +124,24 @@ export async function openServers(
 
 /** The door of couriers. */
 function openCogRpc(config: Config, logger: Logger, core: Core): Promise<Server> {
-  const { identity, backends, cargo, revocations, certificates, peers, clock } = core;
+  const { identity, backends, cargo, revocations, certificates, peers, clock, storage } = core;
+  const { records, signals, journal } = backends;
   const delivery = new CargoDelivery({ identity, storage: cargo, revocations, certificates, clock, peers });
+  const collections = new CargoCollections({
+    identity,
+    mailboxes: storage.mailboxes,
+    collectedParcels: core.collected,
+    sessions: core.sessions,
+    records,
+    signals,
+    certificates,
+    random: machineRandom,
+    clock,
+    revocations,
+    peers,
+    journal,
+    sizes: { start: Math.min(DEFAULT_CARGO_SIZES.start, config.cargoSize), most: config.cargoSize },
+  });
   return createCogRpcServer(
     {
       host: config.bindHost,
@@ -139,7 +158,7 @@ function openCogRpc(config: Config, logger: Logger, core: Core): Promise<Server>
         connectionMaxAge: config.courierConnectionAge,
       },
     },
-    { deliverCargo: deliverCargo(delivery, logger) },
+    { deliverCargo: deliverCargo(delivery, logger), collectCargo: collectCargo(collections, logger) },
   );
 }
 

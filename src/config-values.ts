@@ -70,12 +70,13 @@ export function integer(least: number, most: number): ReadValue<number> {
 const OCTETS: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
 
 /** A number of octets, such as `65536`, `64KiB`, `256MiB` or `1GiB`. */
-export function octets(least: number): ReadValue<number> {
+export function octets(least: number, most: number = Number.POSITIVE_INFINITY): ReadValue<number> {
   return (text) => {
     const match = /^(\d{1,12})\s?(KiB|MiB|GiB|)$/.exec(text);
     const value = Number(match?.[1]) * (OCTETS[match?.[2] ?? ''] ?? Number.NaN);
-    if (!(value >= least)) {
-      throw new ValueError(`must be a size such as 64KiB or 256MiB, at least ${least} octets, not "${text}"`);
+    if (!(value >= least && value <= most)) {
+      const limit = most === Number.POSITIVE_INFINITY ? '' : ` and at most ${most}`;
+      throw new ValueError(`must be a size such as 64KiB or 256MiB, at least ${least} octets${limit}, not "${text}"`);
     }
     return value;
   };

@@ -50,6 +50,9 @@ const backend = (others: readonly string[]) => oneBuilt(['local'], others);
 /** Less than the largest parcel, and some could never be delivered. */
 const MAX_STORED_PARCEL = 16 * 1024 ** 2;
 
+/** Android's courier takes no gRPC message of more than 4 MiB, its own framing included. */
+const MAX_SHARED_CARGO = 4 * 1024 ** 2 - 1024;
+
 const SETTINGS = {
   internetAddress: setting('INTERNET_ADDRESS', 'gateway.test', domainName),
   services: setting('SERVICES', SERVICE_NAMES.join(','), listOf(oneOf(SERVICE_NAMES))),
@@ -94,6 +97,7 @@ const SETTINGS = {
   outboxParcels: setting('OUTBOX_PARCELS', '10000', integer(1, 10_000_000)),
   outboxOctets: setting('OUTBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   cargoCount: setting('CARGO_COUNT', '10000', integer(1, 10_000_000)),
+  cargoSize: setting('CARGO_SIZE', '1MiB', octets(16 * 1024, MAX_SHARED_CARGO)),
   cargoOctets: setting('CARGO_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   courierCalls: setting('COURIER_CALLS', '256', integer(1, 100_000)),
   courierCallsPerConnection: setting('COURIER_CALLS_PER_CONNECTION', '8', integer(1, 1000)),
