@@ -8,7 +8,7 @@ export interface CogRpcLimits {
   readonly maxConnections: number;
   /** Calls at once on one connection; deployed clients make one at a time. */
   readonly maxCallsPerConnection: number;
-  /** Calls at once in this process; further ones are UNAVAILABLE. Each may hold some 25 MiB, a stalled one 9. */
+  /** Calls at once in this process; further ones are UNAVAILABLE. A stalled one can hold a message that is not complete. */
   readonly maxCalls: number;
   /** How long a call may wait for its client to send or to take something. */
   readonly callIdleTimeout: number;
@@ -24,8 +24,8 @@ export interface CogRpcLimits {
 export const DEFAULT_COGRPC_LIMITS: CogRpcLimits = {
   maxConnections: 10_000,
   maxCallsPerConnection: 8,
-  maxCalls: 256,
-  callIdleTimeout: 60_000,
+  maxCalls: 64,
+  callIdleTimeout: 120_000,
   connectionIdleTimeout: 60_000,
   connectionMaxAge: 3_600_000,
   connectionAgeGrace: 60_000,
