@@ -145,9 +145,9 @@ export class InternetDelivery {
     try {
       await this.deliverStored(item, attempt);
     } catch (err) {
-      // A store is away: the parcel is where it was.
+      // A store is away, or the fault is ours: the parcel is where it was.
       this.destinations.abandoned(attempt);
-      this.parts.log.error({ err, key: item.key }, 'Parcel was not delivered: the store failed');
+      this.parts.log.error({ err, key: item.key }, 'Parcel was not delivered: something failed here');
       await this.pause();
       await this.parts.queue.release(item);
     } finally {

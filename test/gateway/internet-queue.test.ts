@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { writeParcelCountersignature } from '../../src/awala/poweb/countersignature.ts';
+import type { TraceIds } from '../../src/gateway/errors.ts';
+import { readOutboxKey } from '../../src/gateway/outbox.ts';
+import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
+import type { StoredObject, TakenItem, WorkQueue } from '../../src/gateway/ports.ts';
+import { DAY, HOUR } from '../../src/gateway/time.ts';
+import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
+import { type TestChain, testChain, testParcel } from '../support/pki.ts';
+
+const DESTINATION = 'endpoint.example.org';
+
+/** A room, and a chain whose sender has something for the Internet. */
+async function open() {
+  const room = await openGatewayRoom();
+  return { room, chain: await testChain({ gateway: room.asNode() }) };
+}
+
+async function deliver(room: GatewayRoom, chain: TestChain, fields: Parameters<typeof testParcel>[1] = {}) {
+  const recipient = { id: chain.endpoint.id, internetAddress: DESTINATION };
+  const parcel = await testParcel(chain, { recipient, ...fields });
+  const ids: TraceIds = { trace: 'test' };
+  await room.delivery.fromPrivateGateway(parcel, await writeParcelCountersignature(parcel, chain.privateGateway), ids);
+  return { parcel, ids };
+}
+
+const items = (room: GatewayRoom) => Array.fromAsync(room.backends.work.list('internet-delivery'));
+
+async function take(room: GatewayRoom): Promise<TakenItem> {
+  const [item] = await room.storage.internetQueue.take(
+    { count: 1, lease: HOUR, room: () => 1 },
+    new AbortController().signal,
+  );
+  assert.ok(item);
+  return item;
+}
+
+test('A parcel for the Internet is queued under its address, in lower case, until it expires', async () => {
+  const { room, chain } = await open();
+  await using _room = room;
+  const recipient = { id: chain.endpoint.id, internetAddress: 'Endpoint.Example.ORG' };
+  const { parcel } = await deliver(room, chain, { recipient });
+  const item = await take(room);
+  assert.deepEqual(
+    { group: item.group, size: item.size, attempts: item.attempts },
+    { group: DESTINATION, size: parcel.length, attempts: 0 },
+  );
+  const stored = (await room.storage.outbox.read(item.key)) as StoredObject;
+  assert.deepEqual(stored.body, parcel);
+  assert.equal(item.expiry, stored.expiry);
+  assert.equal(stored.metadata['destination'], 'Endpoint.Example.ORG');
+  assert.equal(readOutboxKey(item.key).peer, chain.privateGateway.id);
+});
+
+test('A parcel is accepted when the queue is away, and housekeeping queues it later', async () => {
+  const { room, chain } = await open();
+  await using _room = room;
+  const { objects, records, work, signals, meters } = room.backends;
+  const away = new Proxy(work, {
+    get: (target, name) =>
+      name === 'add' ? () => Promise.reject(new Error('away')) : Reflect.get(target, name, target).bind(target),
+  }) as WorkQueue;
+  const storage = new ParcelStorage({ objects, records, work: away, signals, meters, clock: room.clock });
+  const bytes = Buffer.from('parcel');
+  const expiry = room.clock.now() + DAY;
+  await storage.outbox.put(chain.privateGateway.id, { digest: 'digest', bytes, expiry, metadata: {} }, DESTINATION);
+  assert.deepEqual(await items(room), []);
+
+  await room.storage.outbox.requeue(100);
+  const [item, ...others] = await items(room);
+  assert.equal(item?.group, DESTINATION);
+  assert.equal(others.length, 0);
+  await room.storage.outbox.requeue(100);
+  assert.equal((await items(room)).length, 1);
+});
+
+test('Housekeeping looks at a part of the outboxes at a time, and at all of them in the end', async () => {
+  const { room, chain } = await open();
+  await using _room = room;
+  const count = 50;
+  for (let number = 0; number < count; number++) {
+    await deliver(room, chain);
+  }
+  for (const { key } of await items(room)) {
+    await room.backends.work.remove('internet-delivery', key);
+  }
+  const seen: number[] = [];
+  for (let round = 0; round < 4; round++) {
+    await room.storage.outbox.requeue(20);
+    seen.push((await items(room)).length);
+  }
+  assert.deepEqual(seen, [20, 40, 50, 50]);
+  // What is lost again is found in the next walk.
+  await room.backends.work.remove('internet-delivery', (await items(room))[0]?.key ?? '');
+  for (let round = 0; round < 4; round++) {
+    await room.storage.outbox.requeue(20);
+  }
+  assert.equal((await items(room)).length, count);
+});
+
+test('An inbound parcel from an endpoint ends the rest of its address, and of no other', async () => {
+  const { room, chain } = await open();
+  await using _room = room;
+  // The Internet endpoint is who may send to the private one.
+  const internetEndpoint = { id: chain.sender.id, internetAddress: DESTINATION };
+  await deliver(room, chain, { recipient: internetEndpoint });
+  const queue = room.storage.internetQueue;
+  const rest = async () => (await Array.fromAsync(room.backends.work.groups('internet-delivery')))[0]?.rest;
+  await queue.postpone(await take(room), room.clock.now() + HOUR);
+  await queue.rest(DESTINATION, room.clock.now() + HOUR);
+
+  const other = await testChain({ gateway: room.asNode(), keys: { sender: 'other-sender' } });
+  await room.delivery.fromInternet(await testParcel(other), { trace: 'test' });
+  assert.equal(await rest(), room.clock.now() + HOUR);
+
+  await room.delivery.fromInternet(await testParcel(chain), { trace: 'test' });
+  assert.equal(await rest(), 0);
+  assert.equal((await take(room)).attempts, 1);
+});
+
+test('The same octets that were sent on are accepted and dropped until they expire; others go out', async () => {
+  const { room, chain } = await open();
+  await using _room = room;
+  const { parcel, ids } = await deliver(room, chain, { messageId: 'same', ttl: DAY / 1000 });
+  assert.equal(ids.place, 'outbox');
+  const item = await take(room);
+  const { peer, digest } = readOutboxKey(item.key);
+  const stored = (await room.storage.outbox.read(item.key)) as StoredObject;
+  assert.equal(await room.storage.sent.includes(digest, parcel), false);
+  await room.storage.sent.add(digest, parcel, stored.expiry);
+  await room.storage.outbox.remove(peer, stored);
+  await room.storage.internetQueue.finish(item);
+
+  const repeat = async (bytes: Buffer) => {
+    const told: TraceIds = { trace: 'test' };
+    await room.delivery.fromPrivateGateway(bytes, await writeParcelCountersignature(bytes, chain.privateGateway), told);
+    return told.place;
+  };
+  assert.equal(await repeat(parcel), 'sent');
+  assert.deepEqual(await items(room), []);
+  assert.deepEqual(await Array.fromAsync(room.backends.objects.list('outbox/')), []);
+
+  const replacement = await deliver(room, chain, { messageId: 'same', payload: Buffer.from('other octets') });
+  assert.equal(replacement.ids.place, 'outbox');
+  assert.equal((await items(room)).length, 1);
+
+  room.clock.advance(DAY);
+  assert.equal(await room.storage.sent.includes(digest, parcel), false, 'the parcel itself has expired');
+});
+
+test('Other parcels than the one that was sent on are not taken for it', async () => {
+  const { room, chain } = await open();
+  await using _room = room;
+  const { parcel } = await deliver(room, chain, { messageId: 'one' });
+  const { digest } = readOutboxKey((await take(room)).key);
+  await room.storage.sent.add(digest, parcel, room.clock.now() + DAY);
+  assert.equal((await deliver(room, chain, { messageId: 'two' })).ids.place, 'outbox');
+});
