@@ -8,12 +8,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { spawnGateway } from '../test/support/gateway.ts';
+
 import { type Row, runAlone } from './row.ts';
 import { sendAll } from './support/http-load.ts';
 import { cpuTime } from './support/process-cpu.ts';
 import { deliveryRequests, registerRecipient } from './support/recipients.ts';
 import { median } from './support/statistics.ts';
+import { spawnUnlimitedGateway } from './support/unlimited-gateway.ts';
 
 const ROUNDS = 9;
 const CONNECTIONS = [1, 16];
@@ -37,7 +38,7 @@ interface Round {
 }
 
 export async function durableDeliveryRows(): Promise<Row[]> {
-  await using gateway = await spawnGateway({ environment: { MAILBOX_PARCELS: '1000000' } });
+  await using gateway = await spawnUnlimitedGateway();
   using floor = await startFloor();
   const own: Server = { url: new URL(gateway.poweb), pid: gateway.process.pid as number };
   const recipient = await registerRecipient(own.url);

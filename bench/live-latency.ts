@@ -9,11 +9,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { writeParcelCountersignature } from '../src/awala/poweb/countersignature.ts';
 import { PARCEL_TYPE } from '../src/doctor/private-gateway.ts';
 import { CollectionClient } from '../test/support/collection-client.ts';
-import { spawnGateway } from '../test/support/gateway.ts';
+
 import { type Row, runAlone } from './row.ts';
 import { Connection, requestOctets, requireAccepted, sendAll } from './support/http-load.ts';
 import { deliveryRequests, type Recipient, registerRecipient } from './support/recipients.ts';
 import { median, quantile } from './support/statistics.ts';
+import { spawnUnlimitedGateway } from './support/unlimited-gateway.ts';
 
 const RECIPIENTS = 16;
 const CONNECTIONS = 64;
@@ -34,7 +35,7 @@ interface Sending {
 }
 
 export async function liveLatencyRows(): Promise<Row[]> {
-  await using gateway = await spawnGateway({ environment: { MAILBOX_PARCELS: '1000000' } });
+  await using gateway = await spawnUnlimitedGateway();
   const poweb = new URL(gateway.poweb);
   const recipients = await Promise.all(Array.from({ length: RECIPIENTS }, () => registerRecipient(poweb)));
   const pace = await fullPace(poweb);

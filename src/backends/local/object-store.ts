@@ -78,7 +78,7 @@ export class LocalObjectStore implements ObjectStore {
         ['INSERT INTO bodies (id, body) VALUES (?, ?)', id, copy],
       ],
       size + ENTRY_OCTETS,
-      [copy.buffer],
+      copy.length < 65536 ? [] : [copy.buffer],
     );
     return { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
   }
@@ -181,6 +181,11 @@ export class LocalObjectStore implements ObjectStore {
       deleted += ids.length;
       await setImmediate();
     }
+  }
+
+  /** Deletes bodies that no entry leads to: damage leaves them. @returns how many there were */
+  deleteOrphans(): Promise<number> {
+    return this.files.write('objects', [['DELETE FROM bodies WHERE id NOT IN (SELECT id FROM entries)']], 0);
   }
 
   /** The entry of a row, or undefined when the row is damaged; it is then set aside. */

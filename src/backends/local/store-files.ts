@@ -2,9 +2,11 @@
  * The stores' SQLite files, seen from the main thread: short reads here, all writes in the writer thread.
  */
 
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { StoreError } from '../../gateway/ports.ts';
+import type { Examination } from './examination.ts';
 import { CHECKED_AT_ONCE_OCTETS } from './integrity.ts';
 import { Reader, type Row } from './reader.ts';
 import type { FileName } from './schema.ts';
@@ -37,6 +39,7 @@ export class StoreFiles {
   /** The smallest write that was refused for want of room since one of its size was taken; infinite if none was. */
   private refusedGrowth = Number.POSITIVE_INFINITY;
   private checking: Worker | undefined;
+  private readonly examining = new Set<Worker>();
   private dead: Error | undefined;
   private whenClosed: (() => void) | undefined;
 
@@ -107,7 +110,8 @@ export class StoreFiles {
   ): Promise<number> {
     const id = ++this.lastId;
     if (this.queue.length === 0) {
-      queueMicrotask(() => this.sendQueue());
+      // When all that has come from the network is looked at: writes that came together share a message and a sync.
+      setImmediate(() => this.sendQueue());
     }
     this.queue.push({ write: { id, file, statements, growth }, transfer });
     return this.outcome(id, growth);
@@ -145,6 +149,26 @@ export class StoreFiles {
     }
   }
 
+  /** Octets that the files take on disk, their logs included. */
+  get octets(): number {
+    const files = Object.values(this.paths).flatMap((path) => [path, `${path}-wal`]);
+    return files.reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
+  }
+
+  /** Reads all files through in a thread of its own. @throws StoreError STORE_AWAY */
+  async examine(): Promise<Examination> {
+    const thread = new Worker(threadFile('examination-thread'), { workerData: this.paths, name: 'store-examination' });
+    this.examining.add(thread);
+    try {
+      const [examination] = (await once(thread, 'message')) as [Examination];
+      return examination;
+    } catch (error) {
+      throw new StoreError('STORE_AWAY', `The stores cannot be read: ${(error as Error).message}`, { cause: error });
+    } finally {
+      this.examining.delete(thread);
+    }
+  }
+
   /** One repair of a file at a time, however many readers ask for it. */
   private repair(file: FileName): Promise<unknown> {
     let repair = this.repairs[file];
@@ -168,6 +192,7 @@ export class StoreFiles {
   /** Ends when all writes are done and the files are closed. */
   async close(): Promise<void> {
     await this.checking?.terminate();
+    await Promise.all([...this.examining].map((thread) => thread.terminate()));
     await Promise.allSettled(Object.values(this.repairs));
     this.sendQueue();
     for (const name of ['objects', 'records'] as const) {
