@@ -76,7 +76,7 @@ export class CargoDelivery {
     const { sender, recipient, signedData } = cargo;
     const now = this.clock.now();
     // What costs least comes first.
-    if (!this.identity.publicKeys().some(({ nodeId }) => nodeId === recipient.id)) {
+    if (!this.identity.ownKey(recipient.id)) {
       throw new GatewayError('WRONG_GATEWAY', `Cargo is for ${recipient.id}, not for this gateway`);
     }
     checkMessageDates(cargo, now, CLOCK_DRIFT);

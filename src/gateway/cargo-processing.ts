@@ -234,7 +234,7 @@ export class CargoProcessing {
     const { identity, certificates, clock, revocations } = this.parts;
     const revocation = readRamfMessage(RamfType.REVOCATION, bytes, certificates);
     const { sender, recipient, payload, signedData } = revocation;
-    if (payload.length > 0 || !identity.publicKeys().some(({ nodeId }) => nodeId === recipient.id)) {
+    if (payload.length > 0 || !identity.ownKey(recipient.id)) {
       throw new AwalaError('RAMF_MALFORMED', 'Certificate revocation is for another gateway, or has a payload');
     }
     if (sender.subjectId !== peerOf(ids)) {
