@@ -1,7 +1,7 @@
 /**
  * A parcel as it is stored, wherever it waits: its bytes, its digest as part of the key, and beside it what traces it.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Parcel } from '../awala/ramf/parcel.ts';
 import type { TraceIds } from './errors.ts';
 import type { ObjectEntry, ObjectMetadata } from './ports.ts';
@@ -26,7 +26,7 @@ export interface ParcelName {
 
 /** A parcel's name as a part of keys. */
 export function parcelDigest({ sender, recipient, messageId }: ParcelName): string {
-  return createHash('sha256').update(`${recipient}\0${sender}\0${messageId}`).digest('base64url');
+  return hash('sha256', `${recipient}\0${sender}\0${messageId}`, 'base64url');
 }
 
 export function parcelAtRest(parcel: Parcel, ids: TraceIds): ParcelAtRest {

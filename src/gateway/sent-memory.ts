@@ -4,7 +4,7 @@
  *
  * The same octets need not go out again; others under the same ids are a replacement, and do.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Records } from './ports.ts';
 
 const KIND = 'sent-parcels';
@@ -33,5 +33,5 @@ export class SentMemory {
 }
 
 function fingerprint(octets: Buffer): string {
-  return createHash('sha256').update(octets).digest('base64url');
+  return hash('sha256', octets, 'base64url');
 }

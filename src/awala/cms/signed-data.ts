@@ -231,10 +231,16 @@ function findSigner(identifier: SignerIdentifier, certificates: ReadCertificates
   return signer;
 }
 
+/** Octets up to which joining segments costs less than hashing them one by one. */
+const JOINED_LENGTH = 16 * 1024;
+
 function digest(hash: HashName, segments: readonly Buffer[]): Buffer {
   const [first] = segments;
   if (first && segments.length === 1) {
     return digestOf(hash, first, 'buffer');
+  }
+  if (segments.reduce((sum, segment) => sum + segment.length, 0) <= JOINED_LENGTH) {
+    return digestOf(hash, Buffer.concat(segments), 'buffer');
   }
   const whole = createHash(hash);
   for (const segment of segments) {
