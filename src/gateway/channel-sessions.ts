@@ -9,9 +9,6 @@ import type { PeerSessionKeys } from './peer-session-keys.ts';
 import type { Random } from './ports.ts';
 import type { SessionKeys } from './session-keys.ts';
 
-/** We answer on this curve only (protocol section 1), so a key on another one is of no use to us. */
-const CURVE = 'P-256';
-
 export class ChannelSessions {
   private readonly sessionKeys: SessionKeys;
   private readonly peerKeys: PeerSessionKeys;
@@ -48,10 +45,9 @@ export class ChannelSessions {
       throw new GatewayError('SESSION_KEY_UNKNOWN', `Session key ${id} is not known, or not for ${peer}`);
     }
     const plaintext = envelope.decrypt(key.privateKey);
+    // It is on the curve of ours, or it would not have decrypted.
     const { originatorKeyId: keyId, originatorKey } = envelope;
-    if (originatorKey.curve === CURVE) {
-      await this.peerKeys.offer(peer, { keyId, publicKey: originatorKey.spki }, creation);
-    }
+    await this.peerKeys.offer(peer, { keyId, publicKey: originatorKey.spki }, creation);
     await this.sessionKeys.noteUse(key, peer);
     return plaintext;
   }
