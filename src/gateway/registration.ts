@@ -2,8 +2,6 @@
  * Registration of private gateways (RS-000, RS-016): a single-use authorization, then a certificate and a session key.
  */
 import { AwalaError } from '../awala/errors.ts';
-import type { Certificate } from '../awala/pki/certificate.ts';
-import { issueCertificate } from '../awala/pki/issue-certificate.ts';
 import type { RsaPublicKey } from '../awala/pki/rsa-public-key.ts';
 import { writeRegistration } from '../awala/poweb/registration.ts';
 import {
@@ -15,8 +13,9 @@ import { GatewayError } from './errors.ts';
 import type { Identity } from './identity.ts';
 import type { Peers } from './peers.ts';
 import type { Clock, Random, Records } from './ports.ts';
+import { certifyPrivateGateway } from './private-gateway-certificate.ts';
 import type { SessionKeys } from './session-keys.ts';
-import { BACKDATING, DAY, SECOND } from './time.ts';
+import { SECOND } from './time.ts';
 
 /** RS-000: an authorization expires in less than 10 seconds. */
 const AUTHORIZATION_LIFETIME = 9 * SECOND;
@@ -24,15 +23,8 @@ const AUTHORIZATION_LIFETIME = 9 * SECOND;
 /** How long a used authorization is remembered: past its end by more than any of our replicas' clocks differ. */
 const TOKEN_MEMORY = 60 * SECOND;
 
-/** Deployed clients register again, some without a pause, when theirs has 90 days left (protocol section 1). */
-const LEAST_VALIDITY = 120 * DAY;
-
-/** RS-002: certificates that a peer issues, to endpoints, have path length 0. */
-const PATH_LENGTH = 1;
-
 const DIGEST_OCTETS = 32;
 const NONCE_OCTETS = 16;
-const SERIAL_NUMBER_OCTETS = 16;
 
 export class Registration {
   private readonly identity: Identity;
@@ -90,7 +82,8 @@ export class Registration {
     await this.spendAuthorization(authorization, publicKey);
 
     const peer = publicKey.nodeId;
-    const { certificate, issuer } = await this.certify(publicKey);
+    const { identity, random, clock } = this;
+    const { certificate, issuer } = await certifyPrivateGateway(publicKey, { identity, random, clock });
     const [sessionKey] = await Promise.all([
       this.sessionKeys.create(peer, certificate.notAfter),
       this.records.put(
@@ -120,24 +113,5 @@ export class Registration {
     if (!unused) {
       throw new GatewayError('TOKEN_USED', 'Registration authorization was used before');
     }
-  }
-
-  /** Issues a private gateway's certificate, as long as our own allows. */
-  private async certify(publicKey: RsaPublicKey): Promise<{ certificate: Certificate; issuer: Certificate }> {
-    const now = this.clock.now();
-    if (this.identity.issuer().certificate.notAfter - now < LEAST_VALIDITY) {
-      await this.identity.refresh();
-    }
-    const issuer = this.identity.issuer();
-    const certificate = await issueCertificate({
-      subjectPublicKey: publicKey,
-      issuer,
-      notBefore: Math.max(now - BACKDATING, issuer.certificate.notBefore),
-      notAfter: issuer.certificate.notAfter,
-      isCa: true,
-      pathLength: PATH_LENGTH,
-      serialNumber: this.random(SERIAL_NUMBER_OCTETS),
-    });
-    return { certificate, issuer: issuer.certificate };
   }
 }

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type CcaClaim, CcaClaims, type CcaName } from '../../src/gateway/cca-claims.ts';
 import { GatewayError } from '../../src/gateway/errors.ts';
-import type { Records } from '../../src/gateway/ports.ts';
 import { DAY, HOUR } from '../../src/gateway/time.ts';
 import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
+import { heldClaims } from '../support/held-claims.ts';
 import { Barrier } from '../support/held-stores.ts';
 
 const CALLS = 20;
@@ -23,28 +23,6 @@ async function roomWith(t: TestContext): Promise<GatewayRoom> {
 }
 
 const refusal = (code: string) => (error: unknown) => error instanceof GatewayError && error.code === code;
-
-/** The records of a room, whose compare-and-sets on claims wait at a barrier. */
-function heldRecords(records: Records, barrier: Barrier): Records {
-  return {
-    get: (...args) => records.get(...args),
-    list: (...args) => records.list(...args),
-    put: (...args) => records.put(...args),
-    delete: (...args) => records.delete(...args),
-    async create(kind, ...args) {
-      if (kind === 'cca-claims') {
-        await barrier.pass();
-      }
-      return records.create(kind, ...args);
-    },
-    async replace(kind, ...args) {
-      if (kind === 'cca-claims') {
-        await barrier.pass();
-      }
-      return records.replace(kind, ...args);
-    },
-  };
-}
 
 test('a newer call takes the claim from the older one, which hears of it and can spend it no more', async (t) => {
   const room = await roomWith(t);
@@ -75,7 +53,7 @@ test('a call that no signal reaches finds out by the record', async (t) => {
 test('of 20 calls that claim and spend at the same time one comes to the end', async (t) => {
   const room = await roomWith(t);
   const barrier = new Barrier();
-  const claims = new CcaClaims({ ...room.backends, records: heldRecords(room.backends.records, barrier) });
+  const claims = new CcaClaims({ ...room.backends, records: heldClaims(room.backends.records, barrier) });
   const claimed: CcaClaim[] = [];
   const calls = Array.from({ length: CALLS }, async () => {
     claimed.push(await claims.claim(ccaOf(room)));
