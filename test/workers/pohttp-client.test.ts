@@ -99,6 +99,14 @@ test('Connections are kept for the next parcel, and what the DNS said for as lon
   assert.equal(services(), 2);
 });
 
+test('Hosts that cannot be reached are looked for anew', async () => {
+  await using room = await openRoom();
+  room.resolver.setServices(ADDRESS, [{ target: HOST, port: await closedPort() }]);
+  await assert.rejects(room.client.deliver(ADDRESS, PARCEL), faultWith('CONNECTION_FAILED'));
+  room.resolver.setServices(ADDRESS, [{ target: HOST, port: room.receiver.port }]);
+  await room.client.deliver(ADDRESS, PARCEL);
+});
+
 test('An answer that is not authenticated is not believed', async () => {
   await using room = await openRoom();
   room.resolver.setServices(ADDRESS, [{ target: HOST, port: room.receiver.port }], { isAuthenticated: false });

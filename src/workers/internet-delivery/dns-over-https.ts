@@ -67,7 +67,7 @@ export class DnsOverHttps {
 
   /** @throws DeliveryFault RESOLVER_AWAY; NAME_UNRESOLVED when the DNS itself fails */
   async ask(name: string, type: QuestionType): Promise<DnsAnswer> {
-    const key = `${type} ${name.toLowerCase()}`;
+    const key = keyOf(name, type);
     const kept = this.kept.get(key);
     if (kept && kept.until > this.clock.now()) {
       return kept.answer;
@@ -78,6 +78,11 @@ export class DnsOverHttps {
       this.asked.set(key, asked);
     }
     return asked;
+  }
+
+  /** Asks afresh next time: what was kept led nowhere. */
+  forget(name: string, type: QuestionType): void {
+    this.kept.delete(keyOf(name, type));
   }
 
   /** Ends at once; questions under way fail. */
@@ -154,6 +159,10 @@ export class DnsOverHttps {
       this.kept.delete(this.kept.keys().next().value as string);
     }
   }
+}
+
+function keyOf(name: string, type: QuestionType): string {
+  return `${type} ${name.toLowerCase()}`;
 }
 
 /** The package decodes more than its types tell. */

@@ -60,6 +60,15 @@ export class InternetResolver {
     return orderServices(services, this.chance).map(({ target, port }) => ({ name: target, port }));
   }
 
+  /** Asks afresh next time: none of these hosts could be reached. */
+  forget(internetAddress: string, hosts: readonly Host[]): void {
+    this.dns.forget(`${SERVICE}.${internetAddress}`, 'SRV');
+    for (const { name } of hosts) {
+      this.dns.forget(name, 'A');
+      this.dns.forget(name, 'AAAA');
+    }
+  }
+
   /**
    * The network addresses of a host. TLS says whether it is the right one, so that these need not be authenticated.
    *

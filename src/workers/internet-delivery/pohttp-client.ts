@@ -50,7 +50,14 @@ export class PoHttpClient implements AsyncDisposable {
    */
   async deliver(internetAddress: string, parcel: Buffer): Promise<void> {
     const hosts = await this.resolver.hostsAt(internetAddress);
-    judge(await this.postToFirst(hosts.slice(0, MOST_HOSTS_TRIED), parcel));
+    let answer: Answer;
+    try {
+      answer = await this.postToFirst(hosts.slice(0, MOST_HOSTS_TRIED), parcel);
+    } catch (error) {
+      this.resolver.forget(internetAddress, hosts);
+      throw error;
+    }
+    judge(answer);
   }
 
   /** Cuts what is under way. */
