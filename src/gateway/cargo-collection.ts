@@ -94,7 +94,7 @@ export class CargoCollection implements Disposable {
       const contents = new CargoContents(parts, {
         recipient: address.recipient,
         largestShared: this.roomWithin(claim.fruitlessCalls > 0 ? this.pace.octets : parts.sizes.most),
-        isAcknowledged: (digest) => claim.acknowledged.has(digest.toString('latin1')),
+        acknowledged: claim.acknowledged,
       });
       for await (const packed of packCargoes(contents.items(), () => this.roomWithin(this.pace.octets))) {
         const cargo = await parts.writer.write(packed, address);

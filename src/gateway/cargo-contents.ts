@@ -30,8 +30,8 @@ export interface CargoContentsOptions {
   readonly recipient: Certificate;
   /** Octets of the largest parcel that travels with others. */
   readonly largestShared: number;
-  /** Whether the private gateway's courier has the item already. */
-  readonly isAcknowledged: (digest: Buffer) => boolean;
+  /** Digests, in binary strings, of the items that the private gateway's courier has already. */
+  readonly acknowledged: ReadonlySet<string>;
 }
 
 /** When the last complete collection began, in ms since 1970; 0 if there was none. @throws StoreError */
@@ -70,16 +70,16 @@ export class CargoContents {
       }
       const bytes = writeParcelCollectionAck(owed.ack);
       const digest = itemDigest(bytes);
-      if (!this.options.isAcknowledged(digest)) {
+      if (!this.isDone(() => digest)) {
         yield { bytes, expiry: owed.expiry, digest };
       }
     }
   }
 
   private async *rotation(): AsyncGenerator<OutgoingItem> {
-    const { recipient, isAcknowledged } = this.options;
+    const { recipient } = this.options;
     const digests = ROTATION_FORMS.map((form) => itemDigest(form));
-    if (!isRotationDue(recipient, this.parts.clock.now()) || digests.every(isAcknowledged)) {
+    if (!isRotationDue(recipient, this.parts.clock.now()) || digests.every((digest) => this.isDone(() => digest))) {
       return;
     }
     const { certificate, issuer } = await certifyPrivateGateway(recipient.publicKey, this.parts);
@@ -106,13 +106,13 @@ export class CargoContents {
 
   private async *parcels(isOfSize: (entry: ObjectEntry) => boolean): AsyncGenerator<OutgoingItem> {
     const { mailboxes, clock } = this.parts;
-    const isWanted = (entry: ObjectEntry) => isOfSize(entry) && !this.isDone(parcelDigest(entry));
+    const isWanted = (entry: ObjectEntry) => isOfSize(entry) && !this.isDone(() => parcelDigest(entry));
     const entries = oldestFirst(() => mailboxes.list(this.peer), isWanted);
     for await (const { entry, stored } of readParcels(mailboxes, entries)) {
       const digest = parcelDigest(stored);
       if (stored.version !== entry.version) {
         // It may come again in its own place, or be of the other size.
-        if (!isOfSize(stored) || this.isDone(digest)) {
+        if (!isOfSize(stored) || this.isDone(() => digest)) {
           continue;
         }
         this.replacements.add(digest.toString('latin1'));
@@ -128,8 +128,14 @@ export class CargoContents {
     }
   }
 
-  private isDone(digest: Buffer): boolean {
-    return this.options.isAcknowledged(digest) || this.replacements.has(digest.toString('latin1'));
+  /** @param digest is made only when there is something to compare it with: there are many parcels */
+  private isDone(digest: () => Buffer): boolean {
+    const { acknowledged } = this.options;
+    if (acknowledged.size === 0 && this.replacements.size === 0) {
+      return false;
+    }
+    const text = digest().toString('latin1');
+    return acknowledged.has(text) || this.replacements.has(text);
   }
 }
 

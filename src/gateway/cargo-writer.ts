@@ -2,7 +2,7 @@
  * Writes cargo (RS-000, protocol section 6): messages for one private gateway, encrypted for its newest session key and
  * signed under the authorization (CDA) that it gave.
  */
-import { writeCargoMessageSet } from '../awala/cargo/cargo-message-set.ts';
+import { cargoMessageSetPieces } from '../awala/cargo/cargo-message-set.ts';
 import type { Certificate } from '../awala/pki/certificate.ts';
 import { MAX_TTL, RamfType } from '../awala/ramf/ramf-message.ts';
 import { writeRamfMessage } from '../awala/ramf/write-ramf.ts';
@@ -48,7 +48,7 @@ export class CargoWriter {
    */
   async write({ items, expiry }: PackedCargo, address: CargoAddress): Promise<Buffer> {
     const { recipient, authorization, key } = address;
-    const plaintext = writeCargoMessageSet(items.map(({ bytes }) => bytes));
+    const plaintext = cargoMessageSetPieces(items.map(({ bytes }) => bytes));
     const now = this.clock.now();
     // Clients allow for no drift. A CDA never starts in the future by the clock of the one who issued it and reads this.
     const creation = Math.floor(Math.max(now - BACKDATING, authorization.notBefore) / SECOND) * SECOND;

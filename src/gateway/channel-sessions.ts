@@ -3,7 +3,7 @@
  * one of the sender's.
  */
 import { readEnvelopedData } from '../awala/cms/enveloped-data.ts';
-import { type SessionAlgorithms, writeEnvelopedData } from '../awala/cms/write-enveloped-data.ts';
+import { encryptMessage, type SessionAlgorithms } from '../awala/cms/write-enveloped-data.ts';
 import { GatewayError } from './errors.ts';
 import type { PeerSessionKeys } from './peer-session-keys.ts';
 import type { Random } from './ports.ts';
@@ -55,15 +55,17 @@ export class ChannelSessions {
   /**
    * Encrypts a message for `peer` with a new key of ours, whose private half is durable when it resolves.
    *
+   * @param plaintext in pieces
+   * @returns the message, in pieces
    * @throws GatewayError SESSION_KEY_UNKNOWN when the peer has sent nothing yet; StoreError
    */
-  async encrypt(plaintext: Buffer, peer: string): Promise<Buffer> {
+  async encrypt(plaintext: readonly Buffer[], peer: string): Promise<Buffer[]> {
     const recipient = await this.peerKeys.newest(peer);
     if (!recipient) {
       throw new GatewayError('SESSION_KEY_UNKNOWN', `No session key of ${peer} is known`);
     }
     const sender = await this.sessionKeys.createForMessage(peer);
     const { random, algorithms } = this;
-    return writeEnvelopedData({ plaintext, recipient, sender, random, ...(algorithms && { algorithms }) });
+    return encryptMessage({ plaintext, recipient, sender, random, ...(algorithms && { algorithms }) });
   }
 }

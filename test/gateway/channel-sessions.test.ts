@@ -38,7 +38,7 @@ describe('A channel session', () => {
     for (let turn = 0; turn < 3; turn++) {
       const theirs = newSessionKey();
       assert.deepEqual(await sessions.decrypt(message(ours, theirs), PEER, room.clock.now() + turn), PLAINTEXT);
-      const answer = readEnvelopedData(await sessions.encrypt(PLAINTEXT, PEER));
+      const answer = readEnvelopedData(Buffer.concat(await sessions.encrypt([PLAINTEXT], PEER)));
       assert.deepEqual(answer.recipientKeyId, theirs.keyId);
       assert.deepEqual(answer.decrypt(theirs.privateKey), PLAINTEXT);
       ours = { keyId: answer.originatorKeyId, publicKey: answer.originatorKey.spki };
@@ -49,7 +49,7 @@ describe('A channel session', () => {
 
   test('cannot begin with us', async () => {
     await using room = await openGatewayRoom();
-    await assert.rejects(open(room).sessions.encrypt(PLAINTEXT, PEER), { code: 'SESSION_KEY_UNKNOWN' });
+    await assert.rejects(open(room).sessions.encrypt([PLAINTEXT], PEER), { code: 'SESSION_KEY_UNKNOWN' });
   });
 
   test("never decrypts a message with another peer's key, and takes no key from one", async () => {

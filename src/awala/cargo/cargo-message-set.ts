@@ -98,6 +98,11 @@ export function cargoItemOctets(length: number): number {
  * @throws AwalaError MESSAGE_TOO_LARGE
  */
 export function writeCargoMessageSet(items: readonly Buffer[]): Buffer {
+  return Buffer.concat(cargoMessageSetPieces(items));
+}
+
+/** As `writeCargoMessageSet`, in pieces, among them the messages themselves. */
+export function cargoMessageSetPieces(items: readonly Buffer[]): Buffer[] {
   const pieces: Buffer[] = [];
   let length = 0;
   for (const item of items) {
@@ -108,7 +113,7 @@ export function writeCargoMessageSet(items: readonly Buffer[]): Buffer {
   if (items.length > MAX_CARGO_ITEMS || start.length + length > MAX_CARGO_MESSAGE_SET_OCTETS) {
     throw new AwalaError('MESSAGE_TOO_LARGE', `${items.length} messages of ${length} octets are too much for a cargo`);
   }
-  return Buffer.concat([start, ...pieces], start.length + length);
+  return [start, ...pieces];
 }
 
 /** What `read` gives, or undefined when its input is refused. */

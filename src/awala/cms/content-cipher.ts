@@ -30,8 +30,10 @@ const GCM_NONCE = 12;
 const GCM_TAG = 16;
 const GCM_TAG_DEFAULT = 12;
 
-/** How many octets are encrypted at a time. */
+/** Up to how many octets of short pieces are encrypted at a time. */
 const PART = 64 * 1024;
+
+const EMPTY = Buffer.alloc(0);
 
 /** A cipher with what its AlgorithmIdentifier says beside its name. */
 export interface ContentEncryption {
@@ -87,21 +89,43 @@ export function ciphertextOctets({ cipher, tagOctets }: ContentEncryption, plain
 }
 
 /**
- * Encrypts into `target`, GCM's tag at its end.
+ * Encrypts.
  *
- * @param target as long as `ciphertextOctets` says
+ * @param plaintext in pieces
+ * @returns the ciphertext in pieces, GCM's tag at its end; as long as `ciphertextOctets` says
  */
-export function encryptContent(encryption: ContentEncryption, key: Buffer, plaintext: Buffer, target: Buffer): void {
+export function encryptContent(encryption: ContentEncryption, key: Buffer, plaintext: readonly Buffer[]): Buffer[] {
   const { cipher: name, iv, tagOctets } = encryption;
   const gcm = isGcm(name) ? createCipheriv(name, key, iv, { authTagLength: tagOctets }) : undefined;
   const cipher = gcm ?? createCipheriv(name, key, iv);
-  // Node gives the ciphertext in memory of its own. In parts that fit the processor's cache, moving it costs nothing.
-  let at = 0;
-  for (let start = 0; start < plaintext.length; start += PART) {
-    at += cipher.update(plaintext.subarray(start, start + PART)).copy(target, at);
+  const ciphertext: Buffer[] = [];
+  for (const part of parts(plaintext)) {
+    ciphertext.push(cipher.update(part));
   }
-  at += cipher.final().copy(target, at);
-  gcm?.getAuthTag().copy(target, at);
+  ciphertext.push(cipher.final(), gcm?.getAuthTag() ?? EMPTY);
+  return ciphertext;
+}
+
+/** The pieces, short ones joined: each call into OpenSSL costs more than the copy. */
+function* parts(pieces: readonly Buffer[]): Generator<Buffer> {
+  let short: Buffer[] = [];
+  let octets = 0;
+  for (const piece of pieces) {
+    if (octets > 0 && octets + piece.length > PART) {
+      yield Buffer.concat(short, octets);
+      short = [];
+      octets = 0;
+    }
+    if (piece.length > PART) {
+      yield piece;
+    } else {
+      short.push(piece);
+      octets += piece.length;
+    }
+  }
+  if (octets > 0) {
+    yield Buffer.concat(short, octets);
+  }
 }
 
 /**

@@ -43,7 +43,8 @@ export const DEFAULT_SESSION_ALGORITHMS: SessionAlgorithms = {
 };
 
 export interface EnvelopedDataParts {
-  readonly plaintext: Buffer;
+  /** The octets to encrypt, or pieces of them. */
+  readonly plaintext: Buffer | readonly Buffer[];
   /** The peer's newest session key. */
   readonly recipient: PublicSessionKey;
   /** A key made for this message, on the recipient's curve; the peer answers with it. */
@@ -60,7 +61,14 @@ export interface EnvelopedDataParts {
  * @throws AwalaError KEY_UNSUPPORTED when the keys are not on one of RS-018's curves, or on different ones
  */
 export function writeEnvelopedData(parts: EnvelopedDataParts): Buffer {
-  const { plaintext, recipient, sender, random, algorithms = DEFAULT_SESSION_ALGORITHMS } = parts;
+  return Buffer.concat(encryptMessage(parts));
+}
+
+/** As `writeEnvelopedData`, in pieces: to be joined by whoever sends it. */
+export function encryptMessage(parts: EnvelopedDataParts): Buffer[] {
+  const { recipient, sender, random, algorithms = DEFAULT_SESSION_ALGORITHMS } = parts;
+  const plaintext = Buffer.isBuffer(parts.plaintext) ? [parts.plaintext] : parts.plaintext;
+  const plaintextOctets = plaintext.reduce((sum, piece) => sum + piece.length, 0);
   const encryption = newContentEncryption(algorithms.content, random);
   const contentKey = random(CONTENT_CIPHERS[algorithms.content].keyOctets);
   const ukm = algorithms.ukmOctets > 0 ? random(algorithms.ukmOctets) : undefined;
@@ -77,9 +85,9 @@ export function writeEnvelopedData(parts: EnvelopedDataParts): Buffer {
   );
   const originatorKeyId = sequence(oid(Oid.ORIGINATOR_SESSION_KEY_ID), constructed(Tag.SET, octetString(sender.keyId)));
   const end = constructed(contextConstructed(1), originatorKeyId);
-  const octets = ciphertextOctets(encryption, plaintext.length);
+  const octets = ciphertextOctets(encryption, plaintextOctets);
 
-  // What stands before the ciphertext, from the inside out, so that the ciphertext is put in its place at once.
+  // What stands before the ciphertext, from the inside out, as that has to tell the lengths.
   let start = Buffer.concat([oid(Oid.DATA), writeContentEncryption(encryption), header(context(0), octets)]);
   start = Buffer.concat([
     integer(ENVELOPED_DATA_VERSION),
@@ -92,11 +100,7 @@ export function writeEnvelopedData(parts: EnvelopedDataParts): Buffer {
   start = Buffer.concat([oid(Oid.ENVELOPED_DATA), header(contextConstructed(0), start.length + following), start]);
   start = Buffer.concat([header(Tag.SEQUENCE, start.length + following), start]);
 
-  const message = Buffer.allocUnsafe(start.length + following);
-  start.copy(message);
-  encryptContent(encryption, contentKey, plaintext, message.subarray(start.length, start.length + octets));
-  end.copy(message, start.length + octets);
-  return message;
+  return [start, ...encryptContent(encryption, contentKey, plaintext), end];
 }
 
 function sharedOctets(sender: SessionKeyPair, recipient: PublicSessionKey): Buffer {

@@ -19,8 +19,8 @@ export interface RamfFields {
   readonly creation: number;
   /** Seconds from creation to expiry, up to 180 days of them. */
   readonly ttl: number;
-  /** Up to 8 MiB. */
-  readonly payload: Uint8Array;
+  /** Up to 8 MiB, in pieces or as one. */
+  readonly payload: Uint8Array | readonly Uint8Array[];
 }
 
 /**
@@ -65,14 +65,16 @@ function checkFields({ recipient, messageId, ttl, payload }: RamfFields): void {
   if (!Number.isSafeInteger(ttl) || ttl < 0 || ttl > MAX_TTL) {
     throw new AwalaError('MESSAGE_TTL_TOO_LONG', `Message would live for ${ttl} seconds; ${MAX_TTL} are allowed`);
   }
-  if (payload.length > MAX_PAYLOAD_LENGTH) {
+  if (totalLength(pieces(payload)) > MAX_PAYLOAD_LENGTH) {
     throw new AwalaError('MESSAGE_TOO_LARGE', `Payload has more than ${MAX_PAYLOAD_LENGTH} octets`);
   }
 }
 
-/** The signed content, in pieces, of which the last is the payload itself. */
+/** The signed content, in pieces, of which the last are those of the payload. */
 function serialize({ recipient, messageId, creation, ttl, payload }: RamfFields): Uint8Array[] {
   const { id, internetAddress } = recipient;
+  const payloadPieces = pieces(payload);
+  const payloadLength = totalLength(payloadPieces);
   const head = Buffer.concat([
     constructed(
       contextConstructed(0),
@@ -82,7 +84,15 @@ function serialize({ recipient, messageId, creation, ttl, payload }: RamfFields)
     visibleString(messageId, context(1)),
     dateTime(new Date(creation), context(2)),
     integer(ttl, context(3)),
-    header(context(4), payload.length),
+    header(context(4), payloadLength),
   ]);
-  return [header(Tag.SEQUENCE, head.length + payload.length), head, payload];
+  return [header(Tag.SEQUENCE, head.length + payloadLength), head, ...payloadPieces];
+}
+
+function pieces(payload: RamfFields['payload']): readonly Uint8Array[] {
+  return payload instanceof Uint8Array ? [payload] : payload;
+}
+
+function totalLength(octets: readonly Uint8Array[]): number {
+  return octets.reduce((sum, piece) => sum + piece.length, 0);
 }
