@@ -6,7 +6,7 @@
  */
 import { readBer } from '../asn1/reader.ts';
 import { context, contextConstructed, Tag } from '../asn1/tags.ts';
-import { constructed, octetString, primitive, sequence } from '../asn1/writer.ts';
+import { constructed, octetString, oid, primitive, sequence } from '../asn1/writer.ts';
 import type { Signer } from '../cms/sign.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
 import { Oid } from '../oids.ts';
@@ -26,7 +26,7 @@ export const MAX_NONCE_SIGNATURES = 16;
 export const MAX_HANDSHAKE_RESPONSE_OCTETS = 64 * 1024;
 
 const NONCE_SIGNATURE: SignaturePurpose = {
-  oid: Oid.NONCE_SIGNATURE,
+  identifier: oid(Oid.NONCE_SIGNATURE, context(0)),
   name: 'Nonce signature',
   malformed: 'HANDSHAKE_MALFORMED',
   invalid: 'HANDSHAKE_INVALID',

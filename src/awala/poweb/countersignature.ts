@@ -1,6 +1,9 @@
 /**
  * Countersignature of a parcel: how a private node that delivers one says who it is (RS-016, protocol section 7).
  */
+
+import { context } from '../asn1/tags.ts';
+import { oid } from '../asn1/writer.ts';
 import type { Signer } from '../cms/sign.ts';
 import { Oid } from '../oids.ts';
 import type { Certificate } from '../pki/certificate.ts';
@@ -8,7 +11,7 @@ import type { CertificateCache } from '../pki/certificate-cache.ts';
 import { type SignaturePurpose, verifyDetachedSignature, writeDetachedSignature } from './detached-signature.ts';
 
 const PARCEL_COUNTERSIGNATURE: SignaturePurpose = {
-  oid: Oid.PARCEL_COUNTERSIGNATURE,
+  identifier: oid(Oid.PARCEL_COUNTERSIGNATURE, context(0)),
   name: 'Parcel countersignature',
   malformed: 'COUNTERSIGNATURE_MALFORMED',
   invalid: 'COUNTERSIGNATURE_INVALID',

@@ -3,7 +3,7 @@
  * `SEQUENCE { [0] OID of the purpose, [1] OCTET STRING content }`, with the signer's certificate inside.
  */
 import { context, Tag } from '../asn1/tags.ts';
-import { header, oid } from '../asn1/writer.ts';
+import { header } from '../asn1/writer.ts';
 import { type Signer, signData } from '../cms/sign.ts';
 import { readSignedData, verifySignedData } from '../cms/signed-data.ts';
 import { AwalaError, type AwalaErrorCode } from '../errors.ts';
@@ -16,8 +16,8 @@ export const MAX_DETACHED_SIGNATURE_OCTETS = 16 * 1024;
 
 /** What a signature is for: it never passes for one over the same content for another purpose. */
 export interface SignaturePurpose {
-  /** In dotted form. */
-  readonly oid: string;
+  /** Its OID as it is signed: `[0] OBJECT IDENTIFIER`. */
+  readonly identifier: Buffer;
   /** Names such a signature, to begin a refusal with. */
   readonly name: string;
   readonly malformed: AwalaErrorCode;
@@ -89,7 +89,7 @@ const MALFORMED: ReadonlySet<AwalaErrorCode> = new Set<AwalaErrorCode>([
 
 /** What is signed, in pieces, of which the last is the content itself. */
 function signedFields<Content extends Uint8Array>(purpose: SignaturePurpose, content: Content): (Buffer | Content)[] {
-  const identifier = oid(purpose.oid, context(0));
+  const { identifier } = purpose;
   const contentHeader = header(context(1), content.length);
   const length = identifier.length + contentHeader.length + content.length;
   return [Buffer.concat([header(Tag.SEQUENCE, length), identifier, contentHeader]), content];

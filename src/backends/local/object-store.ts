@@ -63,10 +63,8 @@ export class LocalObjectStore implements ObjectStore {
     await this.files.write(
       'objects',
       [
-        ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE key = ?)', key],
-        ['DELETE FROM entries WHERE key = ?', key],
         [
-          `INSERT INTO entries (${ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+          `INSERT OR REPLACE INTO entries (${ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`,
           id,
           key,
           expiryMs,
@@ -131,14 +129,8 @@ export class LocalObjectStore implements ObjectStore {
     const removed = await this.files.write(
       'objects',
       ofKey
-        ? [
-            ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE key = ?)', key],
-            ['DELETE FROM entries WHERE key = ?', key],
-          ]
-        : [
-            ['DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE id = ? AND key = ?)', id, key],
-            ['DELETE FROM entries WHERE id = ? AND key = ?', id, key],
-          ],
+        ? [['DELETE FROM entries WHERE key = ?', key]]
+        : [['DELETE FROM entries WHERE id = ? AND key = ?', id, key]],
       0,
     );
     return removed > 0;
@@ -172,10 +164,7 @@ export class LocalObjectStore implements ObjectStore {
       const list = JSON.stringify(ids);
       await this.files.write(
         'objects',
-        [
-          ['DELETE FROM bodies WHERE id IN (SELECT value FROM json_each(?))', list],
-          ['DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?))', list],
-        ],
+        [['DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?))', list]],
         0,
       );
       deleted += ids.length;

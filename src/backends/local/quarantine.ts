@@ -42,7 +42,6 @@ export class Quarantine {
             reason,
             id,
           ],
-          ['DELETE FROM bodies WHERE id = ?', id],
           ['DELETE FROM entries WHERE id = ?', id],
         ],
         0,

@@ -23,6 +23,9 @@ const OBJECTS = `
   CREATE UNIQUE INDEX IF NOT EXISTS entries_by_key ON entries (key);
   CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expiry);
   CREATE TABLE IF NOT EXISTS bodies (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+  CREATE TRIGGER IF NOT EXISTS bodies_go_with_entries AFTER DELETE ON entries BEGIN
+    DELETE FROM bodies WHERE id = old.id;
+  END;
   CREATE TABLE IF NOT EXISTS quarantine (
     id INTEGER PRIMARY KEY, found INTEGER NOT NULL, reason TEXT NOT NULL, entry TEXT, body BLOB
   );
@@ -58,7 +61,7 @@ const RECORDS = `
 export const SCHEMA: Readonly<Record<FileName, string>> = { objects: OBJECTS, records: RECORDS };
 
 /**
- * How a file is written. FULL: a commit returns after `fdatasync` of the log. FAST: what is deleted is overwritten
+ * How a file is written. Recursive triggers: a replaced entry is a deleted one, and its body goes too. FULL: a commit returns after `fdatasync` of the log. FAST: what is deleted is overwritten
  * where its page is written anyway; pages that become free go back to the file system. The order matters: page size
  * and vacuum mode only take before the first table.
  */
@@ -67,6 +70,7 @@ export const WRITER_PRAGMAS = `
   PRAGMA auto_vacuum = INCREMENTAL;
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
+  PRAGMA recursive_triggers = ON;
   PRAGMA wal_autocheckpoint = 512;
   PRAGMA journal_size_limit = 16777216;
   PRAGMA cache_size = -32768;

@@ -2,7 +2,6 @@
  * The stores' SQLite files, seen from the main thread: short reads here, all writes in the writer thread.
  */
 
-import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { StoreError } from '../../gateway/ports.ts';
@@ -13,6 +12,9 @@ import type { FileName } from './schema.ts';
 import { sqliteFault } from './sqlite-errors.ts';
 import type { FromWriter, Outcome, SqlValue, Statement, ToWriter, Write } from './writer-messages.ts';
 import type { WriterThreadData } from './writer-thread.ts';
+
+/** An idle writer thread gets so many writes at once, and need not wait until all that has come is looked at. */
+const EAGER_WRITES = 4;
 
 /** Where the stores report what an operator should know; pino's `warn` fits. */
 export interface StoreLog {
@@ -25,6 +27,7 @@ interface Pending {
   reject(error: Error): void;
   /** About how many octets of room it needs. */
   readonly growth: number;
+  readonly isWrite: boolean;
 }
 
 export class StoreFiles {
@@ -36,6 +39,8 @@ export class StoreFiles {
   private readonly pending = new Map<number, Pending>();
   private queue: { write: Write; transfer: readonly ArrayBuffer[] }[] = [];
   private lastId = 0;
+  /** Writes that the writer thread has and has not answered. */
+  private writesUnderWay = 0;
   /** The smallest write that was refused for want of room since one of its size was taken; infinite if none was. */
   private refusedGrowth = Number.POSITIVE_INFINITY;
   private checking: Worker | undefined;
@@ -109,12 +114,15 @@ export class StoreFiles {
     transfer: readonly ArrayBuffer[] = [],
   ): Promise<number> {
     const id = ++this.lastId;
-    if (this.queue.length === 0) {
-      // When all that has come from the network is looked at: writes that came together share a message and a sync.
-      setImmediate(() => this.sendQueue());
-    }
     this.queue.push({ write: { id, file, statements, growth }, transfer });
-    return this.outcome(id, growth);
+    if (this.writesUnderWay === 0) {
+      if (this.queue.length === 1) {
+        setImmediate(() => this.writesUnderWay === 0 && this.sendQueue());
+      } else if (this.queue.length === EAGER_WRITES) {
+        this.sendQueue();
+      }
+    }
+    return this.outcome(id, growth, true);
   }
 
   /** Gives up to `pages` free pages of each file back to the file system. @returns how many are left */
@@ -160,8 +168,11 @@ export class StoreFiles {
     const thread = new Worker(threadFile('examination-thread'), { workerData: this.paths, name: 'store-examination' });
     this.examining.add(thread);
     try {
-      const [examination] = (await once(thread, 'message')) as [Examination];
-      return examination;
+      return await new Promise<Examination>((resolve, reject) => {
+        thread.once('message', resolve);
+        thread.once('error', reject);
+        thread.once('exit', () => reject(new Error('the examination was given up')));
+      });
     } catch (error) {
       throw new StoreError('STORE_AWAY', `The stores cannot be read: ${(error as Error).message}`, { cause: error });
     } finally {
@@ -229,6 +240,9 @@ export class StoreFiles {
             for (const outcome of message.outcomes) {
               this.settle(outcome);
             }
+            if (this.writesUnderWay === 0) {
+              this.sendQueue();
+            }
             break;
           case 'repaired':
             this.onRepaired(message.file, message.reason, message.unreadable);
@@ -263,6 +277,9 @@ export class StoreFiles {
     if (!pending) {
       return;
     }
+    if (pending.isWrite) {
+      this.writesUnderWay--;
+    }
     if ('result' in outcome) {
       if (pending.growth >= this.refusedGrowth) {
         this.refusedGrowth = Number.POSITIVE_INFINITY;
@@ -281,7 +298,7 @@ export class StoreFiles {
     pending.reject(new StoreError(outcome.fault === 'full' ? 'STORE_FULL' : 'STORE_AWAY', outcome.message));
   }
 
-  private outcome(id: number, growth = 0): Promise<number> {
+  private outcome(id: number, growth = 0, isWrite = false): Promise<number> {
     if (this.dead) {
       return Promise.reject(this.dead);
     }
@@ -290,17 +307,21 @@ export class StoreFiles {
       this.worker.ref();
     }
     return new Promise((resolve, reject) => {
-      this.pending.set(id, { resolve, reject, growth });
+      this.pending.set(id, { resolve, reject, growth, isWrite });
     });
   }
 
-  /** Sends what was queued in this turn as one message. */
+  /**
+   * Sends what was queued in this turn of the event loop, or while the writer thread had other writes, as one message: the busier it is, the more writes
+   * share a message and a sync.
+   */
   private sendQueue(): void {
     const queue = this.queue;
     if (queue.length === 0) {
       return;
     }
     this.queue = [];
+    this.writesUnderWay += queue.length;
     this.post(
       { type: 'writes', writes: queue.map(({ write }) => write) },
       queue.flatMap(({ transfer }) => transfer),

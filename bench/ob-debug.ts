@@ -1,0 +1,272 @@
+/**
+ * Delivery to the Internet: parcels a second that one core sends to 1 and to 100 destinations, beside a bare undici loop
+ * with the same bodies; and what destinations in trouble cost the others.
+ *
+ * The destinations are a process of their own. Both ways of sending take turns in this one, in short rounds, since the
+ * machine is noisy; what counts is the CPU time that a parcel takes of this process, all its threads included, as the
+ * median of the rounds. Run by itself it prints its rows, and exits 1 when a bar is missed.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+import { Pool } from 'undici';
+import { DAY } from '/work/main/src/gateway/time.ts';
+import { machineChance, machineClock } from '/work/main/src/machine.ts';
+import { createDialler } from '/work/main/src/workers/internet-delivery/dialler.ts';
+import { DnsOverHttps } from '/work/main/src/workers/internet-delivery/dns-over-https.ts';
+import { InternetDelivery } from '/work/main/src/workers/internet-delivery/internet-delivery.ts';
+import { PoHttpClient } from '/work/main/src/workers/internet-delivery/pohttp-client.ts';
+import { type GatewayRoom, openGatewayRoom } from '/work/main/test/support/gateway-room.ts';
+import { ManualClock } from '/work/main/test/support/manual-clock.ts';
+import { type Row, runAlone } from '/work/main/bench/row.ts';
+import { type InternetNodes, type NodeCounts, spawnInternetNodes } from '/work/main/bench/support/internet-nodes.ts';
+import { median } from '/work/main/bench/support/statistics.ts';
+
+const PARCEL_OCTETS = 1024;
+const PARCELS = 2000;
+const ROUNDS = 7;
+const WARM_UP_ROUNDS = 2;
+const PER_DESTINATION = 16;
+
+/** How many requests the bare loop has under way, to all destinations together. */
+const BARE_CONCURRENCY = 64;
+
+/** Of what the bare loop sends in the same CPU time. */
+const LEAST_SHARE = 0.5;
+
+/** With destinations in trouble, latency may be so many times that without. */
+const MOST_SLOWDOWN = 1.5;
+
+const PEER = '0aa';
+
+export async function outboundRows(): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const count of [1, 100]) {
+    rows.push(...(await paceRows(count)));
+  }
+  rows.push(...(await troubleRows()));
+  return rows;
+}
+
+/** A worker that sends for real, on stores of its own. */
+class Sender implements AsyncDisposable {
+  private readonly room: GatewayRoom;
+  private readonly client: PoHttpClient;
+  /** By the parcel's id: when it was sent, in milliseconds. */
+  readonly sent = new Map<string, number>();
+  private worker: InternetDelivery | undefined;
+  private allSent = Promise.withResolvers<void>();
+  private expected = 0;
+
+  constructor(room: GatewayRoom, nodes: InternetNodes) {
+    this.room = room;
+    const mayDial = () => true;
+    const dns = new DnsOverHttps({ url: nodes.resolverUrl, mayDial, clock: machineClock });
+    const connections = PER_DESTINATION;
+    this.client = new PoHttpClient({ dns, mayDial, asksMachine: false, connections, chance: machineChance });
+  }
+
+  /** Puts a parcel into the outbox; gives its id. */
+  async put(destination: string, body: Buffer): Promise<string> {
+    const parcel = randomUUID();
+    const metadata = { trace: 'bench', parcel, sender: '0bb', recipient: '0cc' };
+    const expiry = machineClock.now() + DAY;
+    await this.room.storage.outbox.put(PEER, { digest: parcel, bytes: body, expiry, metadata }, destination);
+    return parcel;
+  }
+
+  start(): void {
+    const { storage, backends } = this.room;
+    const told = ({ parcel = '' }: { parcel?: string }, message: string) => {
+      if (message === 'Parcel sent') {
+        this.sent.set(parcel, performance.now());
+        if (this.sent.size === this.expected) {
+          this.allSent.resolve();
+        }
+      }
+    };
+    this.worker = new InternetDelivery({
+      queue: storage.internetQueue,
+      outbox: storage.outbox,
+      sent: storage.sent,
+      deliver: (address, parcel) => this.client.deliver(address, parcel),
+      clock: machineClock,
+      chance: machineChance,
+      log: { info: told, warn: told, error: (details) => console.error(details) },
+      journal: backends.journal,
+      perDestination: PER_DESTINATION,
+    });
+    this.worker.start();
+  }
+
+  /** Resolves when so many were sent since the last time. */
+  async whenSent(count: number): Promise<void> {
+    this.expected = count;
+    if (this.sent.size < count) {
+      await this.allSent.promise;
+    }
+    await this.worker?.settled();
+    this.sent.clear();
+    this.allSent = Promise.withResolvers();
+  }
+
+  async stop(): Promise<void> {
+    await this.worker?.stop(AbortSignal.timeout(10_000));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.worker?.stop(AbortSignal.abort());
+    await this.client[Symbol.asyncDispose]();
+    await this.worker?.settled();
+  }
+}
+
+async function paceRows(count: number): Promise<Row[]> {
+  await using stack = new AsyncDisposableStack();
+  const nodes = stack.use(await startNodes({ well: count }));
+  const room = stack.use(await openBenchRoom());
+  const sender = stack.use(new Sender(room, nodes));
+  const bare = new BareLoop(nodes.origins);
+  stack.defer(() => bare.close());
+  const bodies = Array.from({ length: PARCELS }, () => randomBytes(PARCEL_OCTETS));
+
+  const rounds: { own: number; bare: number }[] = [];
+  for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
+    console.log(performance.now()|0, 'put'); await putAll(sender, nodes.addresses.well, bodies); console.log(performance.now()|0,'sending');
+    const own = await cpuOf(async () => {
+      sender.start();
+      await sender.whenSent(PARCELS);
+    });
+    await sender.stop();
+    console.log(performance.now()|0,'own', own); rounds.push({ own, bare: await cpuOf(() => bare.send(bodies)) });
+  }
+  const measured = rounds.slice(WARM_UP_ROUNDS);
+  const pace = (of: 'own' | 'bare') => (PARCELS / median(measured.map((round) => round[of]))) * 1000;
+  const share = median(measured.map((round) => round.bare / round.own));
+  const name = `outbound, ${count} destination${count > 1 ? 's' : ''}`;
+  return [
+    { name: `${name}: parcels per second of one core`, value: pace('own'), unit: '/s' },
+    { name: `${name}: bare undici loop`, value: pace('bare'), unit: '/s' },
+    {
+      name: `${name}: share of the bare loop's pace`,
+      value: share,
+      unit: '×',
+      bar: `≥ ${LEAST_SHARE}`,
+      ok: share >= LEAST_SHARE,
+    },
+  ];
+}
+
+/** Each of the destinations that are well gets its parcels one after another; the others get theirs at once. */
+async function troubleRows(): Promise<Row[]> {
+  const without = await medianLatency({ well: 140 });
+  const withTrouble = await medianLatency({ well: 140, hanging: 20, failing: 20, closed: 20 });
+  const slowdown = withTrouble / without;
+  return [
+    { name: 'outbound, 200 destinations, 60 in trouble: median latency of the others', value: withTrouble, unit: 'ms' },
+    {
+      name: 'outbound, 200 destinations: latency with trouble by that without',
+      value: slowdown,
+      unit: '×',
+      bar: `≤ ${MOST_SLOWDOWN}`,
+      ok: slowdown <= MOST_SLOWDOWN,
+    },
+  ];
+}
+
+const TROUBLE_ROUNDS = 40;
+
+async function medianLatency(counts: NodeCounts): Promise<number> {
+  await using stack = new AsyncDisposableStack();
+  const nodes = stack.use(await startNodes(counts));
+  const room = stack.use(await openBenchRoom());
+  const sender = stack.use(new Sender(room, nodes));
+  sender.start();
+  const { well, hanging, failing, closed } = nodes.addresses;
+  const body = randomBytes(PARCEL_OCTETS);
+  await putAll(
+    sender,
+    well,
+    well.map(() => body),
+  );
+  await sender.whenSent(well.length);
+  const latencies: number[] = [];
+  for (let round = 0; round < TROUBLE_ROUNDS; round++) {
+    for (const address of [...hanging, ...failing, ...closed]) {
+      await sender.put(address, body);
+    }
+    const starts = new Map<string, number>();
+    for (const address of well) {
+      const start = performance.now();
+      starts.set(await sender.put(address, body), start);
+    }
+    const ends = new Map<string, number>();
+    const { sent } = sender;
+    while (sent.size < well.length) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (const [parcel, end] of sent) {
+      ends.set(parcel, end);
+    }
+    await sender.whenSent(well.length);
+    for (const [parcel, start] of starts) {
+      latencies.push((ends.get(parcel) as number) - start);
+    }
+  }
+  return median(latencies);
+}
+
+async function putAll(sender: Sender, addresses: readonly string[], bodies: readonly Buffer[]): Promise<void> {
+  await Promise.all(bodies.map((body, index) => sender.put(addresses[index % addresses.length] as string, body)));
+}
+
+/** Requests one after another in as many lanes as there may be. */
+class BareLoop {
+  private readonly pools: readonly Pool[];
+
+  constructor(origins: readonly string[]) {
+    const connect = createDialler(
+      async () => ['127.0.0.1'],
+      () => true,
+    );
+    this.pools = origins.map((origin) => new Pool(origin, { connect, connections: PER_DESTINATION }));
+  }
+
+  async send(bodies: readonly Buffer[]): Promise<void> {
+    let next = 0;
+    const lane = async () => {
+      for (let index = next++; index < bodies.length; index = next++) {
+        const pool = this.pools[index % this.pools.length] as Pool;
+        const headers = { 'content-type': 'application/vnd.awala.parcel' };
+        const response = await pool.request({ method: 'POST', path: '/', headers, body: bodies[index] as Buffer });
+        await response.body.dump();
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(BARE_CONCURRENCY, PER_DESTINATION * this.pools.length) }, lane));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.pools.map((pool) => pool.close()));
+  }
+}
+
+async function startNodes(counts: NodeCounts): Promise<InternetNodes> {
+  const nodes = await spawnInternetNodes(counts);
+  setDefaultCACertificates([...getCACertificates('default'), nodes.certificate]);
+  return nodes;
+}
+
+/** Room for all that is put. */
+function openBenchRoom(): Promise<GatewayRoom> {
+  const quota = { count: 10_000_000, octets: 2 ** 40 };
+  return openGatewayRoom(new ManualClock(Date.now()), { outboxQuota: quota });
+}
+
+/** Milliseconds of CPU that this process and its threads take for something. */
+async function cpuOf(action: () => Promise<void>): Promise<number> {
+  const before = process.cpuUsage();
+  await action();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}
+
+await runAlone(import.meta, outboundRows);
