@@ -15,12 +15,13 @@ import type {
   WorkQueue,
 } from '../../gateway/ports.ts';
 import { DataDirectory } from './directory.ts';
+import type { Compaction, Examination } from './examination.ts';
 import { LocalIdentityKeys } from './identity-keys.ts';
 import { LocalJournal } from './journal.ts';
 import { LocalMeters } from './meters.ts';
 import { LocalObjectStore } from './object-store.ts';
 import { Quarantine } from './quarantine.ts';
-import { LocalRecords } from './records.ts';
+import { type LocalRecordKind, LocalRecords } from './records.ts';
 import { LocalSignals } from './signals.ts';
 import { StoreFiles, type StoreLog } from './store-files.ts';
 import { LocalWorkQueue } from './work-queue.ts';
@@ -42,6 +43,10 @@ export interface LocalBackends extends AsyncDisposable {
   housekeeping(): Promise<void>;
   /** Resolves when the stores answer. @throws StoreError */
   check(): Promise<void>;
+  /** Reads everything through; what is damaged is set aside, as by any read. @throws StoreError */
+  examine(): Promise<Examination>;
+  /** Housekeeping, and deletes bodies that no entry leads to. @throws StoreError */
+  compact(): Promise<Compaction>;
 }
 
 /** Pages (8 KiB) given back to the file system in one step of housekeeping: writers wait no longer for it. */
@@ -91,6 +96,24 @@ export async function openLocalBackends({
   const verify = () =>
     files.verify().catch((error: Error) => log.error({ reason: error.message }, 'Store files could not be verified'));
   void verify();
+  const housekeeping = async () => {
+    meters.forgetIdle();
+    await objects.deleteExpired();
+    await records.deleteExpired();
+    await work.deleteExpired();
+    await quarantine.deleteOld();
+    if (clock.now() - verified >= VERIFY_INTERVAL_MS) {
+      verified = clock.now();
+      await verify();
+    }
+    // The writer thread takes messages in order, so that between two steps others have their turn.
+    for (let before = Number.POSITIVE_INFINITY, free = 0; ; before = free) {
+      free = await files.tidy(TIDY_PAGES);
+      if (free === 0 || free >= before) {
+        break;
+      }
+    }
+  };
   const resources = opened.move();
   return {
     directory: directory.path,
@@ -105,25 +128,25 @@ export async function openLocalBackends({
     get damaged() {
       return quarantine.count;
     },
-    async housekeeping() {
-      meters.forgetIdle();
-      await objects.deleteExpired();
-      await records.deleteExpired();
-      await work.deleteExpired();
-      await quarantine.deleteOld();
-      if (clock.now() - verified >= VERIFY_INTERVAL_MS) {
-        verified = clock.now();
-        await verify();
-      }
-      // The writer thread takes messages in order, so that between two steps others have their turn.
-      for (let before = Number.POSITIVE_INFINITY, free = 0; ; before = free) {
-        free = await files.tidy(TIDY_PAGES);
-        if (free === 0 || free >= before) {
-          break;
-        }
-      }
-    },
+    housekeeping,
     check: () => files.check(),
+    async examine() {
+      const examination = await files.examine();
+      // Reading them sets them aside.
+      for (const key of examination.damagedObjects) {
+        await objects.get(key);
+      }
+      for (const { kind, key } of examination.damagedRecords) {
+        await records.get(kind as LocalRecordKind, key);
+      }
+      return examination;
+    },
+    async compact() {
+      const octetsBefore = files.octets;
+      const orphanedBodies = await objects.deleteOrphans();
+      await housekeeping();
+      return { octetsBefore, octetsAfter: files.octets, orphanedBodies };
+    },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }

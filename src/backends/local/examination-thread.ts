@@ -1,0 +1,117 @@
+/**
+ * A short-lived thread that reads the stores' files through: pages, indexes, checksums, and what belongs to nothing.
+ *
+ * It reads a few hundred rows at a time, so that no writer's log grows because of it.
+ */
+
+import { DatabaseSync } from 'node:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
+import { checksum } from './checksum.ts';
+import { type Examination, MOST_DAMAGED_KEYS } from './examination.ts';
+import type { FileName } from './schema.ts';
+import type { SqlValue } from './writer-messages.ts';
+
+/** Rows, or octets of bodies, of one read transaction. */
+const PAGE_ROWS = 256;
+
+type Row = Record<string, SqlValue>;
+
+const paths = workerData as Readonly<Record<FileName, string>>;
+const objects = new DatabaseSync(paths.objects, { readOnly: true, timeout: 5000 });
+const records = new DatabaseSync(paths.records, { readOnly: true, timeout: 5000 });
+
+/** Rows of a table in pages; `use` is called within one read transaction a page. */
+function eachPage(database: DatabaseSync, sql: string, use: (rows: Row[]) => void): void {
+  const statement = database.prepare(`${sql} WHERE id > ? ORDER BY id LIMIT ${PAGE_ROWS}`);
+  for (let after = -1; ; ) {
+    database.exec('BEGIN');
+    try {
+      const rows = statement.all(after) as Row[];
+      use(rows);
+      if (rows.length < PAGE_ROWS) {
+        return;
+      }
+      after = rows.at(-1)?.['id'] as number;
+    } finally {
+      database.exec('COMMIT');
+    }
+  }
+}
+
+function faultsOf(name: FileName, database: DatabaseSync): string[] {
+  try {
+    const rows = database.prepare('PRAGMA integrity_check(10)').all();
+    return rows.map((row) => `${name}: ${row['integrity_check']}`).filter((line) => !line.endsWith(': ok'));
+  } catch (error) {
+    return [`${name}: ${(error as Error).message}`];
+  }
+}
+
+function count(database: DatabaseSync, table: string): number {
+  return Number(database.prepare(`SELECT count(*) AS rows FROM ${table}`).get()?.['rows']);
+}
+
+function examine(): Examination {
+  const damagedObjects: string[] = [];
+  const damagedRecords: { kind: string; key: string }[] = [];
+  let damaged = 0;
+  let objectCount = 0;
+  let liveOctets = 0;
+
+  const bodyOf = objects.prepare('SELECT body FROM bodies WHERE id = ?');
+  eachPage(objects, 'SELECT id, key, expiry, size, metadata, body_checksum, checksum FROM entries', (rows) => {
+    for (const { id, key, expiry, size, metadata, body_checksum: bodyChecksum, checksum: entryChecksum } of rows) {
+      objectCount++;
+      liveOctets += size as number;
+      const body = bodyOf.get(id as number)?.['body'];
+      const isSound =
+        checksum(...([id, key, expiry, size, metadata, bodyChecksum] as (string | number)[])) === entryChecksum &&
+        body instanceof Uint8Array &&
+        body.length === size &&
+        checksum(body) === bodyChecksum;
+      if (!isSound && ++damaged && damagedObjects.length < MOST_DAMAGED_KEYS) {
+        damagedObjects.push(`${key}`);
+      }
+    }
+  });
+
+  let recordCount = 0;
+  eachPage(records, 'SELECT id, kind, key, expiry, fields, checksum FROM records', (rows) => {
+    for (const { id, kind, key, expiry, fields, checksum: expected } of rows) {
+      recordCount++;
+      const isSound = checksum(...([id, kind, key, expiry, fields] as (string | number | null)[])) === expected;
+      if (!isSound && ++damaged && damagedRecords.length < MOST_DAMAGED_KEYS) {
+        damagedRecords.push({ kind: `${kind}`, key: `${key}` });
+      }
+    }
+  });
+
+  // What changes between the looks at the two files is looked at twice.
+  const hasObject = objects.prepare('SELECT 1 FROM entries WHERE key = ?');
+  const hasWork = records.prepare('SELECT 1 FROM work WHERE key = ?');
+  const idle: string[] = [];
+  eachPage(records, 'SELECT id, key FROM work', (rows) => {
+    idle.push(...rows.map(({ key }) => `${key}`).filter((key) => !hasObject.get(key)));
+  });
+  const orphanedWork = idle.filter((key) => hasWork.get(key) && !hasObject.get(key)).length;
+  const orphanedBodies = objects
+    .prepare('SELECT count(*) AS rows FROM bodies WHERE id NOT IN (SELECT id FROM entries)')
+    .get()?.['rows'];
+
+  return {
+    faults: [...faultsOf('objects', objects), ...faultsOf('records', records)],
+    objects: objectCount,
+    records: recordCount,
+    liveOctets,
+    damaged,
+    damagedObjects,
+    damagedRecords,
+    orphanedBodies: Number(orphanedBodies),
+    orphanedWork,
+    setAside: count(objects, 'quarantine') + count(records, 'quarantine'),
+  };
+}
+
+parentPort?.postMessage(examine());
+objects.close();
+records.close();
