@@ -57,7 +57,9 @@ export class CargoCollection implements Disposable {
   private readonly unacknowledged = new Map<string, Unacknowledged>();
   /** Resolves what waits for something to happen. */
   private wake: () => void = () => undefined;
-  private notes: Promise<void> = Promise.resolve();
+  /** Digests of what was acknowledged and is not noted yet. */
+  private toNote: Buffer[] = [];
+  private noting: Promise<void> | undefined;
   private failure: unknown;
   /** How many cargoes were sent. */
   cargoes = 0;
@@ -103,7 +105,8 @@ export class CargoCollection implements Disposable {
         yield this.send(packed, cargo);
       }
       await this.until(() => this.unacknowledged.size === 0, ended);
-      await this.notes;
+      await this.noting;
+      await this.until(() => true, ended);
       await claim.spend();
       const { subjectId } = address.recipient;
       await parts.records.put('cargo-collections', subjectId, { began }, began + COLLECTION_MEMORY);
@@ -120,14 +123,8 @@ export class CargoCollection implements Disposable {
     }
     this.unacknowledged.delete(id);
     this.pace.acknowledged(this.parts.clock.now() - cargo.sent);
-    // One after another, so that what is in memory stays bounded by the window.
-    this.notes = Promise.all([this.notes, this.claim.note(cargo.digests)]).then(
-      () => undefined,
-      (error) => {
-        this.failure ??= error;
-        this.wake();
-      },
-    );
+    this.toNote.push(cargo.digests);
+    this.noting ??= this.note();
     this.wake();
   }
 
@@ -150,6 +147,22 @@ export class CargoCollection implements Disposable {
       }
     }
     return { id, cargo };
+  }
+
+  /** Notes what was acknowledged, several cargoes at a time where they come fast. Never rejects. */
+  private async note(): Promise<void> {
+    try {
+      while (this.toNote.length > 0) {
+        const digests = this.toNote;
+        this.toNote = [];
+        await this.claim.note(Buffer.concat(digests));
+      }
+    } catch (error) {
+      this.failure ??= error;
+      this.wake();
+    } finally {
+      this.noting = undefined;
+    }
   }
 
   /** Octets that are left for messages in a cargo of so many. */

@@ -18,6 +18,9 @@ const MAX_ATTEMPTS = 100;
 /** Octets of what stands for an item in the notes: with 10,000 items the chance of a mistake is 1 in 10^11. */
 export const ITEM_DIGEST_OCTETS = 8;
 
+/** Octets of digests in one record, which holds 64 KiB. */
+const NOTE_OCTETS = 4_000 * ITEM_DIGEST_OCTETS;
+
 /** Digits of numbers in keys, so that they sort. */
 const NUMBER_DIGITS = 6;
 
@@ -113,12 +116,15 @@ export class CcaClaim {
   /**
    * Notes that a courier acknowledged these items; should it be lost, they are sent once more.
    *
-   * @param digests of up to 4,000 items, 8 octets each, one after another
+   * @param digests of items, 8 octets each, one after another
    * @throws StoreError
    */
   async note(digests: Buffer): Promise<void> {
-    const key = `${this.key}/${numbered(this.token)}/${numbered(++this.noteCount)}`;
-    await this.records.create('cca-progress', key, { digests }, this.expiry);
+    for (let at = 0; at < digests.length; at += NOTE_OCTETS) {
+      const key = `${this.key}/${numbered(this.token)}/${numbered(++this.noteCount)}`;
+      const some = digests.subarray(at, at + NOTE_OCTETS);
+      await this.records.create('cca-progress', key, { digests: some }, this.expiry);
+    }
   }
 
   /** No longer listens for newer calls. */

@@ -8,6 +8,7 @@ import { readParcelCollectionAck } from '../../src/awala/cargo/parcel-collection
 import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
 import { readParcel } from '../../src/awala/ramf/parcel.ts';
 import type { CargoCollection, OutgoingCargo } from '../../src/gateway/cargo-collection.ts';
+import { ITEM_DIGEST_OCTETS } from '../../src/gateway/cca-claims.ts';
 import { GatewayError } from '../../src/gateway/errors.ts';
 import { parcelAtRest } from '../../src/gateway/parcel-at-rest.ts';
 import { DAY, HOUR, MINUTE, SECOND } from '../../src/gateway/time.ts';
@@ -229,7 +230,7 @@ test('a retry under the same CCA goes on after what was acknowledged, and the CC
     { message: 'The courier has gone' },
   );
   assert.deepEqual(itemsOf(here, taken), ['ack of parcel', 'parcel 0', 'parcel 1', 'parcel 2', 'parcel 3']);
-  await settled(here, 3);
+  await settled(here, 4);
   const rest = itemsOf(here, await collectAll(await here.open(cca)));
   assert.deepEqual(rest, ['parcel 3', 'parcel 4', 'parcel 5']);
   await assert.rejects(here.open(cca), refusal('CCA_SPENT'));
@@ -237,9 +238,13 @@ test('a retry under the same CCA goes on after what was acknowledged, and the CC
   assert.equal(itemsOf(here, await collectAll(await here.open())).length, 7);
 });
 
-/** Resolves when so many acknowledgements are noted. */
-async function settled({ room }: Setting, notes: number): Promise<void> {
-  while ((await Array.fromAsync(room.backends.records.list('cca-progress'))).length < notes) {
+/** Resolves when the acknowledgement of so many items is noted. */
+async function settled({ room }: Setting, items: number): Promise<void> {
+  const noted = async () => {
+    const notes = await Array.fromAsync(room.backends.records.list('cca-progress'));
+    return notes.reduce((sum, { fields }) => sum + (fields['digests'] as Uint8Array).length / ITEM_DIGEST_OCTETS, 0);
+  };
+  while ((await noted()) < items) {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
