@@ -9,7 +9,11 @@ import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config.ts';
+import { addCourierCommand } from './courier.ts';
+import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
+import { queueCommand } from './queue.ts';
+import { storeCommand } from './store.ts';
 
 const FAULT = 1;
 const BAD_USAGE = 2;
@@ -54,7 +58,28 @@ program
     showConfig(process.env, options);
   });
 
-program.addCommand(pingCommand().copyInheritedSettings(program));
+program
+  .command('trace')
+  .description('Print where a parcel has been, where it waits, and why it was refused; also while the gateway runs.')
+  .argument('<parcel-id>', "the parcel's RAMF message id, or the trace id of a log line")
+  .option('--json', 'print JSON')
+  .action(async (id: string, options: { json?: true }) => {
+    const { trace } = await import('./trace.ts');
+    process.exitCode = await trace(process.env, id, options);
+  });
+
+for (const command of [
+  peersCommand(process.env),
+  queueCommand(process.env),
+  storeCommand(process.env),
+  pingCommand(),
+]) {
+  program.addCommand(command.copyInheritedSettings(program));
+  for (const sub of command.commands) {
+    sub.copyInheritedSettings(program);
+  }
+}
+addCourierCommand(program);
 
 try {
   await program.parseAsync();
