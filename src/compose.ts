@@ -5,6 +5,7 @@
  */
 import { CertificateCache } from './awala/pki/certificate-cache.ts';
 import { type LocalBackends, openLocalBackends } from './backends/local/local-backends.ts';
+import { controlAnswers } from './compose-control.ts';
 import type { Worker } from './compose-workers.ts';
 import { type Config, controlSocketPath } from './config.ts';
 import { CargoStorage } from './gateway/cargo-storage.ts';
@@ -21,7 +22,6 @@ import { SessionKeys } from './gateway/session-keys.ts';
 import type { Logger } from './log.ts';
 import { machineChance, machineClock, machineRandom, newMachineKeyPair } from './machine.ts';
 import { openControlSocket } from './services/control/control-socket.ts';
-import { reportIdentity } from './services/control/identity-report.ts';
 import type { Check, Server, Service } from './services/service.ts';
 import { Housekeeping } from './workers/housekeeping.ts';
 
@@ -159,11 +159,7 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   }
   checks.push(...servers, ...workers);
 
-  stack.use(
-    await openControlSocket(controlSocketPath(config.dataDirectory), {
-      identity: () => reportIdentity(identity, connectionParams),
-    }),
-  );
+  stack.use(await openControlSocket(controlSocketPath(config.dataDirectory), controlAnswers(core, logger)));
   stack.use(keepHouse(config, logger, core));
   stack.use(watchBlocks(logger, core));
 

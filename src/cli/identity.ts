@@ -1,9 +1,8 @@
 /** `relay-gateway identity`: who this gateway is. Asks the one that runs; opens the stores itself when none does. */
 import { writeFileSync } from 'node:fs';
-import { openCore } from '../compose.ts';
-import { type Config, controlSocketPath, type Environment, readConfig } from '../config.ts';
-import { type IdentityReport, reportIdentity } from '../services/control/identity-report.ts';
-import { askRunningGateway } from './control.ts';
+import type { Environment } from '../config.ts';
+import type { IdentityReport } from '../services/control/identity-report.ts';
+import { askGateway } from './control.ts';
 import { table } from './table.ts';
 
 export interface IdentityOptions {
@@ -14,18 +13,11 @@ export interface IdentityOptions {
 
 /** @throws ConfigError; StoreError; Error when the file cannot be written */
 export async function showIdentity(environment: Environment, options: IdentityOptions): Promise<void> {
-  const config = readConfig(environment);
-  const running = await askRunningGateway(controlSocketPath(config.dataDirectory), 'identity');
-  const report = (running as IdentityReport | undefined) ?? (await readStores(config));
+  const report = await askGateway<IdentityReport>(environment, 'GET identity');
   if (options.connectionParams !== undefined) {
     writeFileSync(options.connectionParams, Buffer.from(report.connectionParams, 'base64'));
   }
   console.log(options.json ? JSON.stringify(report, undefined, 2) : describe(report, options.connectionParams));
-}
-
-async function readStores(config: Config): Promise<IdentityReport> {
-  await using core = await openCore(config);
-  return await reportIdentity(core.identity, core.connectionParams);
 }
 
 function describe(report: IdentityReport, file: string | undefined): string {

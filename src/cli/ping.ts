@@ -15,6 +15,7 @@ const NAME_WIDTH = Math.max(...STEP_NAMES.map((name) => name.length));
 
 interface PingOptions {
   readonly pohttp?: URL;
+  readonly cargo?: URL;
   readonly timeout: number;
   readonly json?: true;
 }
@@ -27,6 +28,7 @@ export function pingCommand(): Command {
     )
     .argument('<url>', "the gateway's PoWeb, e.g. http://127.0.0.1:8080", baseUrl)
     .option('--pohttp <url>', "send a parcel by the gateway's PoHTTP too, e.g. http://127.0.0.1:8081", httpUrl)
+    .option('--cargo <url>', "send a parcel in cargo too, by the gateway's CogRPC, e.g. http://127.0.0.1:8082", httpUrl)
     .option('--timeout <seconds>', 'how long the whole may take', seconds, seconds(DEFAULT_TIMEOUT))
     .option('--json', 'print one JSON document')
     .addHelpText(
@@ -36,21 +38,25 @@ export function pingCommand(): Command {
     .action(ping);
 }
 
-async function ping(url: URL, { pohttp, timeout, json }: PingOptions): Promise<void> {
+async function ping(url: URL, { pohttp, cargo, timeout, json }: PingOptions): Promise<void> {
   const { examine } = await import('../doctor/examination.ts');
   const observer = json ? SILENT : new StepPrinter();
-  const report = await examine({ url, pohttp, deadline: timeout * 1000 }, observer);
-  console.log(json ? JSON.stringify(jsonReport(url, pohttp, report), undefined, 2) : verdict(report));
+  const report = await examine({ url, pohttp, cargo, deadline: timeout * 1000 }, observer);
+  console.log(json ? JSON.stringify(jsonReport({ url, pohttp, cargo }, report), undefined, 2) : verdict(report));
   if (!report.isHealthy) {
     process.exitCode = FAULT;
   }
 }
 
 /** The document's members are stable: programs read them. */
-function jsonReport(url: URL, pohttp: URL | undefined, { isHealthy, milliseconds, gateway, steps }: ExaminationReport) {
+function jsonReport(
+  { url, pohttp, cargo }: { url: URL; pohttp: URL | undefined; cargo: URL | undefined },
+  { isHealthy, milliseconds, gateway, steps }: ExaminationReport,
+) {
   return {
     url: url.href,
     pohttp: pohttp?.href ?? null,
+    cargo: cargo?.href ?? null,
     healthy: isHealthy,
     milliseconds,
     gateway: gateway ?? null,

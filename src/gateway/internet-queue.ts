@@ -3,7 +3,7 @@
  *
  * Work is grouped by destination: the recipient's Internet address.
  */
-import type { ObjectEntry, TakenItem, TakeOptions, Work, WorkQueue } from './ports.ts';
+import type { ObjectEntry, TakenItem, TakeOptions, Work, WorkGroup, WorkItem, WorkQueue } from './ports.ts';
 
 const QUEUE = 'internet-delivery';
 
@@ -74,6 +74,31 @@ export class InternetQueue {
 
   hasten(destination: string): Promise<void> {
     return this.work.hasten(QUEUE, groupOf(destination));
+  }
+
+  /** Takes a parcel's item out, whoever has it in hand. @throws StoreError */
+  remove(key: string): Promise<void> {
+    return this.work.remove(QUEUE, key);
+  }
+
+  /** How things stand with all destinations that parcels wait for, in no particular order. */
+  destinations(): AsyncIterable<WorkGroup> {
+    return this.work.groups(QUEUE);
+  }
+
+  /** How things stand with one destination; undefined when nothing waits for it. @throws StoreError */
+  async destination(name: string): Promise<WorkGroup | undefined> {
+    for await (const group of this.work.groups(QUEUE)) {
+      if (group.group === groupOf(name)) {
+        return group;
+      }
+    }
+    return undefined;
+  }
+
+  /** All parcels that wait for a destination, in no particular order. */
+  list(destination: string): AsyncIterable<WorkItem> {
+    return this.work.list(QUEUE, groupOf(destination));
   }
 }
 

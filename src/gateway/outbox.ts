@@ -42,7 +42,7 @@ export class Outbox {
    * @throws GatewayError OUTBOX_FULL; StoreError
    */
   async put(peer: string, { digest, bytes, expiry, metadata }: ParcelAtRest, destination: string): Promise<void> {
-    const entry = await this.store(peer, `${outboxPrefix(peer)}${digest}`, bytes, {
+    const entry = await this.store(peer, outboxKey(peer, digest), bytes, {
       expiry,
       metadata: { ...metadata, destination },
     });
@@ -52,6 +52,14 @@ export class Outbox {
   /** The newest version of a stored parcel, or undefined when it is gone. @throws StoreError */
   read(key: string): Promise<StoredObject | undefined> {
     return this.objects.get(key);
+  }
+
+  /** What is told of a stored parcel without reading it, or undefined when it is gone. @throws StoreError */
+  async find(key: string): Promise<ObjectEntry | undefined> {
+    for await (const entry of this.objects.list(key)) {
+      return entry;
+    }
+    return undefined;
   }
 
   /**
@@ -125,6 +133,11 @@ type PutArguments = Parameters<ObjectStore['put']> extends [string, ...infer Res
 
 function outboxPrefix(peer: string): string {
   return `${OUTBOX_PREFIX}${peer}/`;
+}
+
+/** Where a parcel from private gateway `peer` for the Internet is kept. */
+export function outboxKey(peer: string, digest: string): string {
+  return `${outboxPrefix(peer)}${digest}`;
 }
 
 /** Whose outbox a parcel is in, and the parcel's digest. */

@@ -2,14 +2,17 @@
  * The control socket: how commands on this machine ask the gateway that runs, through a Unix socket in its data
  * directory that only its user may open.
  *
- * It speaks HTTP, so that `curl --unix-socket` works too: `GET /<question>`, answered with JSON.
+ * It speaks HTTP, so that `curl --unix-socket` works too: `GET /identity`, `POST /peers/block?id=…`, answered with JSON.
  */
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 
-/** What the gateway answers, by question. */
-export type ControlAnswers = Readonly<Record<string, () => Promise<unknown>>>;
+/** What a question is about: the names and values of its query. */
+export type ControlParameters = Readonly<Record<string, string>>;
+
+/** What the gateway answers, by question: `GET identity`, or `POST peers/block` for what changes something. */
+export type ControlAnswers = Readonly<Record<string, (parameters: ControlParameters) => Promise<unknown>>>;
 
 /** Takes away group's and others' permissions, and execution. */
 const OWNER_ONLY = 0o177;
@@ -21,13 +24,14 @@ const OWNER_ONLY = 0o177;
  */
 export async function openControlSocket(path: string, answers: ControlAnswers): Promise<AsyncDisposable> {
   const server = createServer((request, response) => {
-    const question = request.url?.slice(1) ?? '';
-    const answer = request.method === 'GET' && Object.hasOwn(answers, question) ? answers[question] : undefined;
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://control');
+    const question = `${request.method} ${pathname.slice(1)}`;
+    const answer = Object.hasOwn(answers, question) ? answers[question] : undefined;
     if (!answer) {
       reply(response, 404, { message: `No such question: ${request.method} ${request.url}` });
       return;
     }
-    answer().then(
+    answer(Object.fromEntries(searchParams)).then(
       (value) => reply(response, 200, value),
       (error: Error) => reply(response, 500, { message: error.message }),
     );

@@ -1,0 +1,38 @@
+/** What a gateway answers to the commands on its machine: the same whether it runs or only its stores are opened. */
+import type { Core } from './compose.ts';
+import type { Logger } from './log.ts';
+import type { ControlAnswers } from './services/control/control-socket.ts';
+import { reportIdentity } from './services/control/identity-report.ts';
+import { changePeer, listPeers } from './services/control/peer-orders.ts';
+import {
+  dropParcels,
+  listDestinations,
+  type QueueParts,
+  retryDestination,
+  showDestination,
+} from './services/control/queue-orders.ts';
+import { reportTrace } from './services/control/trace-report.ts';
+
+export function controlAnswers(core: Core, log: Logger): ControlAnswers {
+  const { identity, connectionParams, backends, storage, peers } = core;
+  const { journal } = backends;
+  const queue: QueueParts = { storage, journal, log };
+  return {
+    'GET identity': () => reportIdentity(identity, connectionParams),
+    'GET trace': ({ id = '' }) => reportTrace(id, { journal, storage }),
+    'GET peers': ({ only }) => listPeers(peers, only),
+    'POST peers/allow': ({ id = '' }) => changePeer(peers, 'allow', id, log),
+    'POST peers/block': ({ id = '' }) => changePeer(peers, 'block', id, log),
+    'POST peers/unblock': ({ id = '' }) => changePeer(peers, 'unblock', id, log),
+    'GET queue': () => listDestinations(queue),
+    'GET queue/show': ({ destination = '' }) => showDestination(destination, queue),
+    'POST queue/retry': ({ destination = '' }) => retryDestination(destination, queue),
+    'POST queue/drop': ({ destination = '', parcel }) => dropParcels(destination, parcel, queue),
+    'GET store/verify': () => backends.examine(),
+    'POST store/compact': async () => {
+      const compaction = await backends.compact();
+      log.info(compaction, 'Stores compacted by order of the operator');
+      return compaction;
+    },
+  };
+}
