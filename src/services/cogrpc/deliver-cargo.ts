@@ -12,9 +12,20 @@ import type { CargoRelay, DeliverCargoCall } from './cargo-relay.ts';
 import { HeldBackAcks } from './held-back-acks.ts';
 import type { CargoDelivery } from './messages.ts';
 
-/** The handler of the method. */
-export function deliverCargo(delivery: CargoDoor, log: Logger): NonNullable<CargoRelay['deliverCargo']> {
-  return (call) => new CargoReceiver(call, delivery, log).start();
+/** Deployed couriers give a call 3 to 5 seconds, and find their next cargo within a fraction of one. */
+const DEFAULT_QUIET = 300;
+
+/**
+ * The handler of the method.
+ *
+ * @param quiet for how long nothing must have come before the newest cargo is acknowledged, in milliseconds
+ */
+export function deliverCargo(
+  delivery: CargoDoor,
+  log: Logger,
+  quiet: number = DEFAULT_QUIET,
+): NonNullable<CargoRelay['deliverCargo']> {
+  return (call) => new CargoReceiver(call, delivery, log, quiet).start();
 }
 
 /** One call. */
@@ -30,7 +41,7 @@ class CargoReceiver {
   private hasFailed = false;
   private isOver = false;
 
-  constructor(call: DeliverCargoCall, delivery: CargoDoor, log: Logger) {
+  constructor(call: DeliverCargoCall, delivery: CargoDoor, log: Logger, quiet: number) {
     this.call = call;
     this.delivery = delivery;
     this.log = log;
@@ -38,7 +49,7 @@ class CargoReceiver {
       if (!this.isOver) {
         call.write({ id });
       }
-    });
+    }, quiet);
   }
 
   start(): void {

@@ -6,9 +6,6 @@
  * while, or has said that nothing follows.
  */
 
-/** For how long nothing must have come, in milliseconds. */
-const QUIET = 300;
-
 export class HeldBackAcks {
   private readonly acknowledge: (id: string) => void;
   private readonly quiet: number;
@@ -19,8 +16,11 @@ export class HeldBackAcks {
   private isQuiet = false;
   private timer: NodeJS.Timeout | undefined;
 
-  /** @param acknowledge sends one; not called after `close` */
-  constructor(acknowledge: (id: string) => void, quiet: number = QUIET) {
+  /**
+   * @param acknowledge sends one; not called after `close`
+   * @param quiet for how long nothing must have come, in milliseconds
+   */
+  constructor(acknowledge: (id: string) => void, quiet: number) {
     this.acknowledge = acknowledge;
     this.quiet = quiet;
   }

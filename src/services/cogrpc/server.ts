@@ -19,8 +19,7 @@ import { type CogRpcLimits, DEFAULT_COGRPC_LIMITS, MAX_GRPC_MESSAGE_OCTETS } fro
 /** Deliveries of one call that are stored at the same time, or whose acknowledgement is held back. */
 const MAX_UNACKNOWLEDGED = 5;
 
-/** How often the state is looked at for those who watch it, in milliseconds. */
-const HEALTH_INTERVAL = 5000;
+const DEFAULT_HEALTH_INTERVAL = 5000;
 
 /** How often dropped connections are told in the log at most, in milliseconds. */
 const DROP_LOG_INTERVAL = 60_000;
@@ -36,6 +35,8 @@ export interface CogRpcServerOptions {
   readonly limits?: Partial<CogRpcLimits>;
   /** Resolves when what the calls need works: the state that the health service tells. */
   readonly checkStores: () => Promise<void>;
+  /** How often that is looked at for those who watch it, in milliseconds. */
+  readonly healthInterval?: number;
 }
 
 /**
@@ -90,7 +91,7 @@ export class CogRpcServer implements Service {
     this.health = new Health({
       services: CARGO_RELAY_NAMES,
       check: options.checkStores,
-      interval: HEALTH_INTERVAL,
+      interval: options.healthInterval ?? DEFAULT_HEALTH_INTERVAL,
     });
     this.grpc.addService(HEALTH_DEFINITION, this.health.handlers);
     // TLS ends before the library, so it takes every connection for a plain one.
