@@ -21,6 +21,8 @@ export interface ExaminationOptions {
   readonly url: URL;
   /** Of PoHTTP, if it is to be examined too. */
   readonly pohttp: URL | undefined;
+  /** Of CogRPC, if it is to be examined too. */
+  readonly cargo: URL | undefined;
   /** How long the whole may take, in milliseconds. */
   readonly deadline: number;
 }
@@ -76,12 +78,14 @@ interface Ready {
 class Examination {
   private readonly url: URL;
   private readonly pohttp: URL | undefined;
+  private readonly cargo: URL | undefined;
   private readonly steps: Steps;
   private readonly signal: AbortSignal;
 
-  constructor({ url, pohttp }: ExaminationOptions, steps: Steps, signal: AbortSignal) {
+  constructor({ url, pohttp, cargo }: ExaminationOptions, steps: Steps, signal: AbortSignal) {
     this.url = url;
     this.pohttp = pohttp;
+    this.cargo = cargo;
     this.steps = steps;
     this.signal = signal;
   }
@@ -114,6 +118,11 @@ class Examination {
     });
     const sent = await this.send(ready);
     await this.collect(ready, sent);
+    if (this.cargo) {
+      // Loaded only here: the gRPC library takes its time.
+      const { examineCargo } = await import('./cargo-examination.ts');
+      await examineCargo(steps, ready && { ...ready, url: this.cargo, key: ready.gateway.key, signal });
+    }
     return params;
   }
 

@@ -39,6 +39,10 @@ export type DoctorFaultCode =
   | 'PARCEL_LOST'
   /** A parcel was collected that differs from what was sent. */
   | 'PARCEL_ALTERED'
+  /** Cargo was not acknowledged. */
+  | 'CARGO_NOT_TAKEN'
+  /** Cargo that some deployed client would refuse or drop. */
+  | 'CARGO_WRONG'
   /** An acknowledged parcel was delivered again. */
   | 'PARCEL_NOT_DELETED';
 

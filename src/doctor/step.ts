@@ -16,6 +16,9 @@ export const STEP_NAMES = [
   'pohttp-delivery',
   'collection',
   'deletion',
+  'cargo-delivery',
+  'cargo-collection',
+  'cargo-refusal',
 ] as const;
 
 export type StepName = (typeof STEP_NAMES)[number];

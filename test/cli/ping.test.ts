@@ -22,6 +22,9 @@ const ALL_STEPS = [
   'pohttp-delivery',
   'collection',
   'deletion',
+  'cargo-delivery',
+  'cargo-collection',
+  'cargo-refusal',
 ];
 
 interface Step {
@@ -48,7 +51,14 @@ describe('relay-gateway ping', { concurrency: 2 }, () => {
   after(() => gateway[Symbol.asyncDispose]());
 
   test('prints each step with its time and exits with 0 when all is well', async () => {
-    const { code, stdout, stderr } = await runRelayGateway(['ping', gateway.poweb, '--pohttp', gateway.pohttp]);
+    const { code, stdout, stderr } = await runRelayGateway([
+      'ping',
+      gateway.poweb,
+      '--pohttp',
+      gateway.pohttp,
+      '--cargo',
+      gateway.cogrpc,
+    ]);
 
     assert.equal(code, 0, stdout);
     const lines = stdout.trimEnd().split('\n');
@@ -65,7 +75,7 @@ describe('relay-gateway ping', { concurrency: 2 }, () => {
     assert.deepEqual(report.gateway, { nodeId: gateway.nodeId, internetAddress: gateway.internetAddress });
     assert.deepEqual(
       report.steps.map(({ name, outcome }) => [name, outcome]),
-      ALL_STEPS.filter((name) => name !== 'pohttp-delivery').map((name) => [name, 'ok']),
+      ALL_STEPS.filter((name) => name !== 'pohttp-delivery' && !name.startsWith('cargo-')).map((name) => [name, 'ok']),
     );
     assert.ok(report.steps.every(({ milliseconds }) => milliseconds >= 0));
   });
@@ -80,6 +90,24 @@ describe('relay-gateway ping', { concurrency: 2 }, () => {
     );
     assert.match(stdout, /^skipped +registration /m);
     assert.match(stdout, /\n1 step failed/);
+  });
+
+  test('says so when the URL of CogRPC is wrong', async () => {
+    for (const url of [gateway.poweb, await deadUrl()]) {
+      const { code, report } = await examine([gateway.poweb, '--cargo', url]);
+
+      assert.equal(code, 1);
+      assertFailed(report, 'cargo-delivery', 'STATUS_UNEXPECTED', /CogRPC/);
+    }
+  });
+
+  test('says so when CogRPC belongs to another gateway', async () => {
+    await using other = await startGateway();
+
+    const { code, report } = await examine([gateway.poweb, '--cargo', other.cogrpc]);
+
+    assert.equal(code, 1);
+    assertFailed(report, 'cargo-collection', 'STATUS_UNEXPECTED', /one gateway/);
   });
 
   test('says so when the host has no address', async () => {
