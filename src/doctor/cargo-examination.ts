@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { cargoItemKind } from '../awala/cargo/cargo-message-set.ts';
-import { readParcelCollectionAck } from '../awala/cargo/parcel-collection-ack.ts';
+import { readParcelCollectionAck, writeParcelCollectionAck } from '../awala/cargo/parcel-collection-ack.ts';
 import { CertificateCache } from '../awala/pki/certificate-cache.ts';
 import type { Registration } from '../awala/poweb/registration.ts';
 import { readParcel } from '../awala/ramf/parcel.ts';
@@ -41,6 +41,8 @@ export async function examineCargo(steps: Steps, need: CargoExaminationParts | u
   const collected = await steps.run('cargo-collection', sent, async ({ parts, channel, parcel }) => {
     const { cca, items, collections } = await collectUntilThere(parts, channel, parcel);
     requireAck(items, parcel);
+    // That it is safe here: nothing of the doctor's stays behind.
+    await deliver(parts, await channel.writeCargo([ackOf(parcel)]));
     const others = collections > 1 ? ` at the ${ordinal(collections)} collection` : '';
     return {
       value: { parts, cca },
@@ -103,6 +105,15 @@ async function collectUntilThere(
     }
     await pause(OPENING_PAUSE, undefined, { signal: parts.signal });
   }
+}
+
+function ackOf(bytes: Buffer): Buffer {
+  const { sender, recipient, messageId } = readParcel(bytes, new CertificateCache());
+  return writeParcelCollectionAck({
+    senderEndpointId: sender.subjectId,
+    recipientEndpointId: recipient.id,
+    parcelId: messageId,
+  });
 }
 
 function requireAck(items: readonly Buffer[], parcel: Buffer): void {
