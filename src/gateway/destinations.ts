@@ -2,8 +2,9 @@
  * What is known of the destinations of parcels, so that one that is slow or broken holds up no other.
  *
  * A destination that nothing is known of, or that failed last, is *on trial*: it gets one delivery at once, and all on
- * trial together half of the slots. Each success doubles how many it may have at once. A failure makes it rest; one that
- * began before an earlier one ended is not counted again.
+ * trial together half of the slots. Each success doubles how many it may have at once; so many again, several times,
+ * may wait in hand for their turn. A failure makes it rest; one that began before an earlier one ended is not counted
+ * again.
  */
 import type { Clock } from './ports.ts';
 import { retryWait } from './retry.ts';
@@ -11,8 +12,13 @@ import { retryWait } from './retry.ts';
 /** Destinations that are remembered; of those, the longest unused go first. */
 const REMEMBERED = 10_000;
 
+/** For each delivery under way so many are in hand, so that the next is there when one ends. */
+const IN_HAND_FACTOR = 4;
+
 interface Destination {
+  /** Deliveries that were taken in hand, those under way included. */
   inHand: number;
+  underWay: number;
   /** How many deliveries it may have at once. */
   limit: number;
   isOnTrial: boolean;
@@ -22,13 +28,13 @@ interface Destination {
   lastFailure: number;
 }
 
-/** One delivery under way; ends by `succeeded`, `failed` or `abandoned`. */
+/** One delivery in hand; ends by `succeeded`, `failed` or `abandoned`. */
 export interface Attempt {
   readonly name: string;
-  /** Milliseconds. */
-  readonly start: number;
-  /** Whether its destination was on trial when it began. */
+  /** Whether its destination was on trial when it was taken in hand. */
   readonly isOnTrial: boolean;
+  /** When it got under way, in milliseconds; undefined while it waits for its turn. */
+  readonly start: number | undefined;
 }
 
 export class Destinations {
@@ -40,8 +46,8 @@ export class Destinations {
   private trialsInHand = 0;
 
   /**
-   * @param parts.slots how many deliveries there are at once
-   * @param parts.perDestination how many of them one destination may have
+   * @param parts.slots how many deliveries are in hand at once
+   * @param parts.perDestination how many of one destination may be under way
    * @param parts.chance gives a number from 0 up to 1
    */
   constructor(parts: { clock: Clock; chance: () => number; slots: number; perDestination: number }) {
@@ -52,14 +58,14 @@ export class Destinations {
   }
 
   /**
-   * How many more deliveries a destination may have now.
+   * How many more deliveries of a destination may be taken in hand.
    *
    * @param chosen deliveries that are about to begin, by their destinations
    */
   room(name: string, chosen: readonly { readonly group: string }[] = []): number {
     const destination = this.known.get(name);
     if (destination && !destination.isOnTrial) {
-      return destination.limit - destination.inHand;
+      return IN_HAND_FACTOR * destination.limit - destination.inHand;
     }
     if (destination && destination.inHand > 0) {
       return 0;
@@ -70,9 +76,11 @@ export class Destinations {
     return trials < this.trials ? 1 : 0;
   }
 
-  begin(name: string): Attempt {
+  /** Takes a delivery in hand. */
+  take(name: string): Attempt {
     const destination = this.known.get(name) ?? {
       inHand: 0,
+      underWay: 0,
       limit: 1,
       isOnTrial: true,
       failures: 0,
@@ -83,14 +91,24 @@ export class Destinations {
     this.forgetOldest();
     destination.inHand++;
     this.trialsInHand += destination.isOnTrial ? 1 : 0;
-    return { name, start: this.clock.now(), isOnTrial: destination.isOnTrial };
+    return { name, isOnTrial: destination.isOnTrial, start: undefined };
+  }
+
+  /** Gets a delivery under way. @returns undefined while it is not its turn */
+  begin(attempt: Attempt): Attempt | undefined {
+    const destination = this.known.get(attempt.name);
+    if (!destination || destination.underWay >= destination.limit) {
+      return undefined;
+    }
+    destination.underWay++;
+    return { ...attempt, start: this.clock.now() };
   }
 
   /** It answered, be it with a refusal. @returns whether it had failed before, so that what waits for it may hurry */
   succeeded(attempt: Attempt): boolean {
     const destination = this.end(attempt);
     // Failures since it began tell more than this success does.
-    if (!destination || destination.lastFailure > attempt.start) {
+    if (!destination || attempt.start === undefined || destination.lastFailure > attempt.start) {
       return false;
     }
     const hadFailed = destination.failures > 0;
@@ -103,7 +121,7 @@ export class Destinations {
   /** @returns until when it rests, in milliseconds; undefined where that failure was foreseen by an earlier one */
   failed(attempt: Attempt): number | undefined {
     const destination = this.end(attempt);
-    if (!destination || destination.lastFailure > attempt.start) {
+    if (!destination || attempt.start === undefined || destination.lastFailure > attempt.start) {
       return undefined;
     }
     const now = this.clock.now();
@@ -124,11 +142,12 @@ export class Destinations {
     return this.known.get(name)?.isOnTrial ?? true;
   }
 
-  private end({ name, isOnTrial }: Attempt): Destination | undefined {
+  private end({ name, isOnTrial, start }: Attempt): Destination | undefined {
     this.trialsInHand -= isOnTrial ? 1 : 0;
     const destination = this.known.get(name);
     if (destination) {
       destination.inHand--;
+      destination.underWay -= start === undefined ? 0 : 1;
     }
     return destination;
   }

@@ -23,6 +23,7 @@ import type { PeerLimits } from './peer-limits.ts';
 import type { Peers } from './peers.ts';
 import type { Clock, Meters } from './ports.ts';
 import type { Revocations } from './revocations.ts';
+import { fingerprintOf } from './sent-memory.ts';
 import { CLOCK_DRIFT } from './time.ts';
 
 export class ParcelDelivery {
@@ -170,7 +171,7 @@ export class ParcelDelivery {
       ids.destination = destination;
       verifyParcelForInternet(parcel, now, CLOCK_DRIFT);
       const atRest = parcelAtRest(parcel, ids);
-      if (await this.storage.sent.includes(atRest.digest, atRest.bytes)) {
+      if (await this.storage.sent.includes(atRest.digest, fingerprintOf(atRest.bytes))) {
         ids.place = 'sent';
         return;
       }

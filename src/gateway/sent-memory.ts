@@ -20,18 +20,20 @@ export class SentMemory {
    * Whether just these octets were sent on.
    *
    * @param digest tells the parcel from every other (`ParcelAtRest`)
+   * @param fingerprint of the octets
    */
-  async includes(digest: string, octets: Buffer): Promise<boolean> {
+  async includes(digest: string, fingerprint: string): Promise<boolean> {
     const record = await this.records.get(KIND, digest);
-    return record !== undefined && record.fields['octets'] === fingerprint(octets);
+    return record?.fields['octets'] === fingerprint;
   }
 
   /** To be called when they were sent on, and never before; durable when it resolves. @param expiry the parcel's */
-  async add(digest: string, octets: Buffer, expiry: number): Promise<void> {
-    await this.records.put(KIND, digest, { octets: fingerprint(octets) }, expiry);
+  async add(digest: string, fingerprint: string, expiry: number): Promise<void> {
+    await this.records.put(KIND, digest, { octets: fingerprint }, expiry);
   }
 }
 
-function fingerprint(octets: Buffer): string {
+/** SHA-256 of a parcel's octets. */
+export function fingerprintOf(octets: Buffer): string {
   return hash('sha256', octets, 'base64url');
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Destinations } from '../../src/gateway/destinations.ts';
+import { type Attempt, Destinations } from '../../src/gateway/destinations.ts';
 import { retryWait } from '../../src/gateway/retry.ts';
 import { HOUR, MINUTE, SECOND } from '../../src/gateway/time.ts';
 import { ManualClock } from '../support/manual-clock.ts';
@@ -9,6 +9,13 @@ import { ManualClock } from '../support/manual-clock.ts';
 function open(chance = 0) {
   const clock = new ManualClock();
   return { clock, destinations: new Destinations({ clock, chance: () => chance, slots: 8, perDestination: 16 }) };
+}
+
+/** A delivery under way. */
+function begin(destinations: Destinations, name: string): Attempt {
+  const attempt = destinations.begin(destinations.take(name));
+  assert.ok(attempt);
+  return attempt;
 }
 
 describe('The wait before a retry', () => {
@@ -27,40 +34,43 @@ describe('The wait before a retry', () => {
 });
 
 describe('A destination', () => {
-  test('that nothing is known of gets one delivery at once, then twice as many with each success, within its bound', () => {
+  test('that nothing is known of gets one delivery at once, then twice as many with each success, and some in hand', () => {
     const { destinations } = open();
     const rooms: number[] = [];
     for (let success = 0; success < 6; success++) {
       rooms.push(destinations.room('a'));
-      destinations.succeeded(destinations.begin('a'));
+      destinations.succeeded(begin(destinations, 'a'));
     }
-    assert.deepEqual(rooms, [1, 2, 4, 8, 16, 16]);
-    const inHand = destinations.begin('a');
-    assert.equal(destinations.room('a'), 15);
-    destinations.abandoned(inHand);
-    assert.equal(destinations.room('a'), 16);
+    assert.deepEqual(rooms, [1, 8, 16, 32, 64, 64]);
+    const inHand = Array.from({ length: 20 }, () => destinations.take('a'));
+    assert.equal(destinations.room('a'), 44);
+    const begun = inHand.map((attempt) => destinations.begin(attempt));
+    assert.equal(begun.filter((attempt) => attempt !== undefined).length, 16);
+    destinations.abandoned(begun[0] as Attempt);
+    assert.ok(destinations.begin(inHand[16] as Attempt));
+    assert.equal(destinations.room('a'), 45);
   });
 
   test('that fails rests for half a minute at most, then for longer with each further failure, up to an hour', () => {
     const { clock, destinations } = open();
     const rests: number[] = [];
     for (let failure = 0; failure < 9; failure++) {
-      const until = destinations.failed(destinations.begin('a')) as number;
+      const until = destinations.failed(begin(destinations, 'a')) as number;
       rests.push(until - clock.now());
       clock.advance(until - clock.now());
     }
     assert.deepEqual(rests.slice(0, 3), [30 * SECOND, MINUTE, 2 * MINUTE]);
     assert.equal(rests.at(-1), HOUR);
-    assert.equal(destinations.succeeded(destinations.begin('a')), true);
-    assert.equal((destinations.failed(destinations.begin('a')) as number) - clock.now(), 30 * SECOND);
+    assert.equal(destinations.succeeded(begin(destinations, 'a')), true);
+    assert.equal((destinations.failed(begin(destinations, 'a')) as number) - clock.now(), 30 * SECOND);
   });
 
   test('that breaks with many deliveries under way is counted as failing once', () => {
     const { clock, destinations } = open();
     for (let success = 0; success < 4; success++) {
-      destinations.succeeded(destinations.begin('a'));
+      destinations.succeeded(begin(destinations, 'a'));
     }
-    const underWay = Array.from({ length: 16 }, () => destinations.begin('a'));
+    const underWay = Array.from({ length: 16 }, () => begin(destinations, 'a'));
     clock.advance(1);
     const rests = underWay.map((attempt) => destinations.failed(attempt));
     assert.equal(rests.filter((rest) => rest !== undefined).length, 1);
@@ -70,8 +80,8 @@ describe('A destination', () => {
 
   test('is not well again by a delivery that began before it failed', () => {
     const { clock, destinations } = open();
-    destinations.succeeded(destinations.begin('a'));
-    const [slow, quick] = [destinations.begin('a'), destinations.begin('a')];
+    destinations.succeeded(begin(destinations, 'a'));
+    const [slow, quick] = [begin(destinations, 'a'), begin(destinations, 'a')];
     clock.advance(1);
     destinations.failed(quick);
     assert.equal(destinations.succeeded(slow), false);
@@ -80,7 +90,7 @@ describe('A destination', () => {
 
   test('on trial never takes more than half of the slots together with its like, and leaves others alone', () => {
     const { destinations } = open();
-    destinations.succeeded(destinations.begin('good'));
+    destinations.succeeded(begin(destinations, 'good'));
     const chosen: { group: string }[] = [];
     for (let number = 0; number < 20; number++) {
       const name = `new ${number}`;
@@ -89,26 +99,26 @@ describe('A destination', () => {
       }
     }
     assert.equal(chosen.length, 4);
-    assert.equal(destinations.room('good', chosen), 2);
-    const attempts = chosen.map(({ group }) => destinations.begin(group));
+    assert.equal(destinations.room('good', chosen), 8);
+    const attempts = chosen.map(({ group }) => begin(destinations, group));
     assert.equal(destinations.room('another'), 0);
-    assert.equal(destinations.room('good'), 2);
+    assert.equal(destinations.room('good'), 8);
     destinations.failed(attempts[0] as (typeof attempts)[0]);
     assert.equal(destinations.room('another'), 1);
   });
 
   test('is forgotten when ten thousand others came after it, but not with a delivery under way', () => {
     const { destinations } = open();
-    destinations.succeeded(destinations.begin('idle'));
+    destinations.succeeded(begin(destinations, 'idle'));
     for (let success = 0; success < 2; success++) {
-      destinations.succeeded(destinations.begin('busy'));
+      destinations.succeeded(begin(destinations, 'busy'));
     }
-    const underWay = destinations.begin('busy');
+    const underWay = begin(destinations, 'busy');
     for (let number = 0; number < 10_000; number++) {
-      destinations.abandoned(destinations.begin(`${number}`));
+      destinations.abandoned(begin(destinations, `${number}`));
     }
     assert.equal(destinations.room('idle'), 1);
-    assert.equal(destinations.room('busy'), 3);
+    assert.equal(destinations.room('busy'), 15);
     destinations.abandoned(underWay);
   });
 });

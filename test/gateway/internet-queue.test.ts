@@ -5,6 +5,7 @@ import type { TraceIds } from '../../src/gateway/errors.ts';
 import { readOutboxKey } from '../../src/gateway/outbox.ts';
 import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
 import type { StoredObject, TakenItem, WorkQueue } from '../../src/gateway/ports.ts';
+import { fingerprintOf } from '../../src/gateway/sent-memory.ts';
 import { DAY, HOUR } from '../../src/gateway/time.ts';
 import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
 import { type TestChain, testChain, testParcel } from '../support/pki.ts';
@@ -127,8 +128,8 @@ test('The same octets that were sent on are accepted and dropped until they expi
   const item = await take(room);
   const { peer, digest } = readOutboxKey(item.key);
   const stored = (await room.storage.outbox.read(item.key)) as StoredObject;
-  assert.equal(await room.storage.sent.includes(digest, parcel), false);
-  await room.storage.sent.add(digest, parcel, stored.expiry);
+  assert.equal(await room.storage.sent.includes(digest, fingerprintOf(parcel)), false);
+  await room.storage.sent.add(digest, fingerprintOf(parcel), stored.expiry);
   await room.storage.outbox.remove(peer, stored);
   await room.storage.internetQueue.finish(item);
 
@@ -146,7 +147,7 @@ test('The same octets that were sent on are accepted and dropped until they expi
   assert.equal((await items(room)).length, 1);
 
   room.clock.advance(DAY);
-  assert.equal(await room.storage.sent.includes(digest, parcel), false, 'the parcel itself has expired');
+  assert.equal(await room.storage.sent.includes(digest, fingerprintOf(parcel)), false, 'the parcel itself has expired');
 });
 
 test('Other parcels than the one that was sent on are not taken for it', async () => {
@@ -154,6 +155,6 @@ test('Other parcels than the one that was sent on are not taken for it', async (
   await using _room = room;
   const { parcel } = await deliver(room, chain, { messageId: 'one' });
   const { digest } = readOutboxKey((await take(room)).key);
-  await room.storage.sent.add(digest, parcel, room.clock.now() + DAY);
+  await room.storage.sent.add(digest, fingerprintOf(parcel), room.clock.now() + DAY);
   assert.equal((await deliver(room, chain, { messageId: 'two' })).ids.place, 'outbox');
 });

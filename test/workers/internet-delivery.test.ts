@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DeliveryFault } from '../../src/gateway/delivery-fault.ts';
+import { fingerprintOf } from '../../src/gateway/sent-memory.ts';
 import { HOUR, MINUTE, SECOND } from '../../src/gateway/time.ts';
 import { openDeliveryRoom, PEER } from '../support/delivery-room.ts';
 
@@ -57,7 +58,7 @@ test('A parcel that was sent is remembered, deleted and taken from the queue', a
   assert.deepEqual(sent, [[GOOD, 'octets']]);
   assert.deepEqual(await room.waiting(), []);
   assert.deepEqual(await Array.fromAsync(room.room.backends.work.list('internet-delivery')), []);
-  assert.equal(await room.storage.sent.includes(digest, Buffer.from('octets')), true);
+  assert.equal(await room.storage.sent.includes(digest, fingerprintOf(Buffer.from('octets'))), true);
   const { trace, parcel, sender, recipient, peer, destination } = line ?? {};
   assert.deepEqual(
     { trace, parcel, sender, recipient, peer, destination },
@@ -76,7 +77,7 @@ test('A parcel that was refused for good is deleted, and the reason told', async
   await room.worker.settled();
   assert.deepEqual([line?.['code'], line?.['reason'], line?.['parcel']], ['REFUSED', 'Status 403', digest]);
   assert.deepEqual(await room.waiting(), []);
-  assert.equal(await room.storage.sent.includes(digest, Buffer.from('parcel')), false);
+  assert.equal(await room.storage.sent.includes(digest, fingerprintOf(Buffer.from('parcel'))), false);
   assert.equal((await room.room.backends.journal.find(digest))[0]?.event, 'given-up');
 });
 
@@ -140,6 +141,50 @@ test('While a destination rests, nothing goes there, others flow, and all goes a
   assert.deepEqual(await room.waiting(), []);
 });
 
+test('Of many parcels for a destination that is down, each rest lets one try', async () => {
+  const tries: number[] = [];
+  await using room = await openDeliveryRoom(async () => {
+    tries.push(room.room.clock.now());
+    throw notNow();
+  });
+  for (let number = 0; number < 50; number++) {
+    await room.put(BAD);
+  }
+  for (let rests = 1; rests <= 4; rests++) {
+    const line = (await room.logged('Parcel not sent yet', rests)).at(-1);
+    await room.worker.settled();
+    await room.advance(Date.parse(`${line?.['next']}`) - room.room.clock.now());
+  }
+  await room.logged('Parcel not sent yet', 5);
+  await room.worker.settled();
+  assert.equal(tries.length, 5);
+});
+
+test('A destination that breaks with parcels in hand gets none of them any more', async () => {
+  const gates = new Gates();
+  await using room = await openDeliveryRoom((destination) => gates.enter(destination));
+  for (let number = 0; number < 100; number++) {
+    await room.put(BAD);
+  }
+  for (const underWay of [1, 2, 4]) {
+    await gates.count(BAD, underWay);
+    for (let number = 0; number < underWay; number++) {
+      gates.release(BAD);
+    }
+  }
+  await gates.count(BAD, 8);
+  await room.advance(1);
+  for (let number = 0; number < 8; number++) {
+    gates.release(BAD, notNow());
+  }
+  await room.logged('Parcel not sent yet', 8);
+  await room.worker.settled();
+  assert.equal(gates.now(BAD), 0);
+  const items = await Array.fromAsync(room.room.backends.work.list('internet-delivery'));
+  assert.deepEqual(items.filter(({ attempts }) => attempts > 0).length, 8);
+  assert.equal(items.length, 93);
+});
+
 test('A destination that hangs has one delivery under way, others have theirs', async () => {
   const gates = new Gates();
   await using room = await openDeliveryRoom(async (destination) => {
@@ -173,15 +218,15 @@ test('However many destinations hang, one that is well flows', async () => {
   });
   await room.put(GOOD);
   await room.logged('Parcel sent');
-  for (let number = 0; number < 300; number++) {
+  for (let number = 0; number < 400; number++) {
     await room.put(`hangs-${number}.example`);
   }
-  await gates.count('hung', 128);
+  await gates.count('hung', 256);
   for (let number = 0; number < 20; number++) {
     await room.put(GOOD);
   }
   await room.logged('Parcel sent', 21);
-  assert.equal(gates.now('hung'), 128);
+  assert.equal(gates.now('hung'), 256);
 });
 
 test('A replacement that comes while the first goes out goes out too', async () => {
@@ -201,7 +246,7 @@ test('A replacement that comes while the first goes out goes out too', async () 
   await room.worker.settled();
   assert.deepEqual(sent, ['older', 'newer']);
   assert.deepEqual(await room.waiting(), []);
-  assert.equal(await room.storage.sent.includes(digest, Buffer.from('newer')), true);
+  assert.equal(await room.storage.sent.includes(digest, fingerprintOf(Buffer.from('newer'))), true);
 });
 
 test('The same octets that come again while they go out go out once', async () => {
@@ -226,7 +271,7 @@ test('What was sent before a crash, and not yet deleted, is not sent again', asy
   await using room = await openDeliveryRoom(async () => {
     sends++;
   });
-  await room.storage.sent.add('digest', Buffer.from('parcel'), room.room.clock.now() + HOUR);
+  await room.storage.sent.add('digest', fingerprintOf(Buffer.from('parcel')), room.room.clock.now() + HOUR);
   await room.put(GOOD, { digest: 'digest' });
   await room.logged('Parcel was sent before');
   await room.worker.settled();

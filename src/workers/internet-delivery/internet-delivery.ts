@@ -1,8 +1,5 @@
 /**
  * The worker that delivers outboxes to the Internet: takes what is due, posts it, and deletes it or sets it back.
- *
- * What happens after a parcel was taken by its destination happens in this order: it is remembered as sent, it is
- * deleted, its work ends. A crash in between repeats what is harmless.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { Budget } from '../../gateway/budget.ts';
@@ -14,11 +11,12 @@ import { type Outbox, readOutboxKey } from '../../gateway/outbox.ts';
 import { storedParcelIds } from '../../gateway/parcel-at-rest.ts';
 import type { Clock, JournalEntry, StoredObject, TakenItem } from '../../gateway/ports.ts';
 import { retryWait } from '../../gateway/retry.ts';
-import type { SentMemory } from '../../gateway/sent-memory.ts';
+import { fingerprintOf, type SentMemory } from '../../gateway/sent-memory.ts';
 import { MINUTE, SECOND } from '../../gateway/time.ts';
+import { Completions, type SentParcelAtRest } from './completions.ts';
 
-/** Deliveries at once. */
-const SLOTS = 256;
+/** Parcels in hand: under way, waiting for their turn, and being brought to their end. */
+const SLOTS = 512;
 
 /** Octets of parcels in memory: of destinations on trial, and of others. */
 const OCTETS_IN_HAND = 48 * 1024 * 1024;
@@ -39,6 +37,19 @@ export interface DeliveryLog {
 /** Delivers one parcel. @throws DeliveryFault */
 export type Deliver = (internetAddress: string, parcel: Buffer) => Promise<void>;
 
+/** What is to be done about a parcel when its destination has spoken. */
+interface Outcome {
+  /** @throws StoreError */
+  end(): Promise<unknown>;
+}
+
+/** A parcel in hand that waits for its destination to be free. */
+interface Waiting {
+  readonly item: TakenItem;
+  readonly attempt: Attempt;
+  readonly end: () => void;
+}
+
 export interface InternetDeliveryParts {
   readonly queue: InternetQueue;
   readonly outbox: Outbox;
@@ -57,7 +68,12 @@ export class InternetDelivery {
   readonly name = 'internet-delivery';
   private readonly parts: InternetDeliveryParts;
   private readonly destinations: Destinations;
+  private readonly completions: Completions;
   private readonly inHand = new Set<Promise<void>>();
+  /** What waits in hand, by destination. */
+  private readonly lanes = new Map<string, Waiting[]>();
+  /** Destinations that have failed, while the queue does not know yet that they rest. */
+  private readonly goingToRest = new Set<string>();
   private readonly trialOctets = new Budget(OCTETS_IN_HAND);
   private readonly octets = new Budget(OCTETS_IN_HAND);
   private readonly end = new AbortController();
@@ -69,6 +85,7 @@ export class InternetDelivery {
   constructor(parts: InternetDeliveryParts) {
     this.parts = parts;
     const { clock, chance, perDestination } = parts;
+    this.completions = new Completions(parts);
     this.destinations = new Destinations({ clock, chance, slots: SLOTS, perDestination });
   }
 
@@ -91,6 +108,9 @@ export class InternetDelivery {
   async stop(deadline: AbortSignal): Promise<void> {
     this.end.abort();
     await this.running;
+    for (const group of this.lanes.keys()) {
+      this.emptyLane(group);
+    }
     const { promise: cut, resolve } = Promise.withResolvers<void>();
     const onDeadline = () => resolve();
     deadline.addEventListener('abort', onDeadline);
@@ -115,7 +135,8 @@ export class InternetDelivery {
         continue;
       }
       try {
-        const room = (group: string, taken: readonly TakenItem[]) => this.destinations.room(group, taken);
+        const room = (group: string, taken: readonly TakenItem[]) =>
+          this.goingToRest.has(group) ? 0 : this.destinations.room(group, taken);
         const items = await queue.take({ count, lease: LEASE, room }, this.end.signal);
         this.trouble = undefined;
         for (const item of items) {
@@ -130,105 +151,160 @@ export class InternetDelivery {
   }
 
   private takeInHand(item: TakenItem): void {
-    const done = this.work(item).finally(() => {
+    const { promise: done, resolve: end } = Promise.withResolvers<void>();
+    const lane = this.lanes.get(item.group) ?? [];
+    this.lanes.set(item.group, lane);
+    lane.push({ item, attempt: this.destinations.take(item.group), end });
+    this.inHand.add(done);
+    void done.then(() => {
       this.inHand.delete(done);
       this.slotFreed.resolve();
       this.slotFreed = Promise.withResolvers<void>();
     });
-    this.inHand.add(done);
+    this.startNext(item.group);
   }
 
-  /** Never rejects. */
-  private async work(item: TakenItem): Promise<void> {
-    const attempt = this.destinations.begin(item.group);
-    const give = await (attempt.isOnTrial ? this.trialOctets : this.octets).take(item.size);
-    try {
-      await this.deliverStored(item, attempt);
-    } catch (err) {
-      // A store is away, or the fault is ours: the parcel is where it was.
+  /** Gets those under way whose turn it is. */
+  private startNext(group: string): void {
+    const lane = this.lanes.get(group);
+    for (let next = lane?.[0]; lane && next; next = lane[0]) {
+      const attempt = this.goingToRest.has(group) ? undefined : this.destinations.begin(next.attempt);
+      if (!attempt) {
+        return;
+      }
+      lane.shift();
+      void this.work(next.item, attempt).then(next.end);
+    }
+    this.lanes.delete(group);
+  }
+
+  /** Gives back what waits for its turn. */
+  private emptyLane(group: string): void {
+    const lane = this.lanes.get(group) ?? [];
+    this.lanes.delete(group);
+    for (const { item, attempt, end } of lane) {
       this.destinations.abandoned(attempt);
-      this.parts.log.error({ err, key: item.key }, 'Parcel was not delivered: something failed here');
-      await this.pause();
-      await this.parts.queue.release(item);
-    } finally {
-      give();
+      void this.parts.queue.release(item).then(end);
     }
   }
 
-  /** @throws StoreError */
-  private async deliverStored(item: TakenItem, attempt: Attempt): Promise<void> {
+  /** Never rejects. */
+  private async work(item: TakenItem, attempt: Attempt): Promise<void> {
+    const give = await (attempt.isOnTrial ? this.trialOctets : this.octets).take(item.size);
+    let outcome: Outcome;
+    try {
+      outcome = await this.deliverStored(item, attempt);
+    } catch (error) {
+      this.destinations.abandoned(attempt);
+      outcome = { end: () => Promise.reject(error) };
+    } finally {
+      give();
+    }
+    this.startNext(item.group);
+    try {
+      await outcome.end();
+    } catch (err) {
+      // A store is away, or the fault is ours: the parcel is where it was.
+      this.parts.log.error({ err, key: item.key }, 'Parcel was not delivered: something failed here');
+      await this.pause();
+      await this.parts.queue.release(item);
+    }
+  }
+
+  /**
+   * Has the destination take the parcel, and learns of the destination.
+   *
+   * @returns what is then to be done about the parcel
+   * @throws StoreError
+   */
+  private async deliverStored(item: TakenItem, attempt: Attempt): Promise<Outcome> {
     const { queue, outbox, sent, deliver, log, journal } = this.parts;
     const stored = await outbox.read(item.key);
     if (!stored) {
       this.destinations.abandoned(attempt);
-      await queue.finish(item);
-      return;
+      return { end: () => queue.finish(item) };
     }
     const { peer, digest } = readOutboxKey(item.key);
     const { destination = '' } = stored.metadata;
     const told = { ...storedParcelIds(stored), peer, destination, door: 'pohttp' };
-    if (await sent.includes(digest, stored.body)) {
+    const fingerprint = fingerprintOf(stored.body);
+    const { key, version, size, expiry } = stored;
+    const parcel = { item, peer, digest, fingerprint, entry: { key, version, size, expiry } };
+    if (await sent.includes(digest, fingerprint)) {
       this.destinations.abandoned(attempt);
-      await outbox.remove(peer, stored);
-      await queue.finish(item);
       log.info(told, 'Parcel was sent before');
-      return;
+      return { end: () => this.drop(parcel) };
     }
-    let fault: DeliveryFault | undefined;
     try {
       await deliver(destination, stored.body);
     } catch (error) {
       if (!(error instanceof DeliveryFault)) {
         throw error;
       }
-      fault = error;
-    }
-    if (fault && !fault.isFinal) {
-      await this.setBack(item, attempt, stored, fault, told);
-      return;
-    }
-    if (fault) {
-      const why = { code: fault.code, reason: fault.message };
+      if (!error.isFinal) {
+        return this.setBack(item, attempt, stored, error, told);
+      }
+      const why = { code: error.code, reason: error.message };
       log.warn({ ...told, ...why }, 'Parcel refused for good');
       journal.record({ event: 'given-up', ...told, ...why });
-    } else {
-      await sent.add(digest, stored.body, stored.expiry);
-      log.info(told, 'Parcel sent');
-      journal.record({ event: 'sent-on', ...told });
+      this.succeeded(attempt);
+      return { end: () => this.drop(parcel) };
     }
-    const wasDown = this.destinations.succeeded(attempt);
-    await outbox.remove(peer, stored);
-    await queue.finish(item);
-    if (wasDown) {
-      await queue.hasten(item.group);
+    log.info(told, 'Parcel sent');
+    journal.record({ event: 'sent-on', ...told });
+    this.succeeded(attempt);
+    return { end: () => this.completions.add(parcel) };
+  }
+
+  private async drop({ item, peer, entry }: SentParcelAtRest): Promise<void> {
+    await this.parts.outbox.remove(peer, entry);
+    await this.parts.queue.finish(item);
+  }
+
+  /** What waits for a destination that was down may hurry. */
+  private succeeded(attempt: Attempt): void {
+    if (this.destinations.succeeded(attempt)) {
+      this.parts.queue.hasten(attempt.name).catch((err: unknown) => {
+        this.parts.log.error({ err, destination: attempt.name }, 'Parcels were not hastened');
+      });
     }
   }
 
-  private async setBack(
+  private setBack(
     item: TakenItem,
     attempt: Attempt,
     stored: StoredObject,
     { code, message: reason }: DeliveryFault,
     told: Omit<JournalEntry, 'event'>,
-  ): Promise<void> {
+  ): Outcome {
     const { queue, clock, chance, log, journal } = this.parts;
     if (this.end.signal.aborted) {
       // It may be our own end that cut it.
       this.destinations.abandoned(attempt);
-      await queue.release(item);
-      return;
+      return { end: () => queue.release(item) };
     }
     const rest = this.destinations.failed(attempt);
-    const due = clock.now() + retryWait(item.attempts + 1, chance());
-    if (rest !== undefined) {
-      queue.remember(stored);
-      await queue.rest(item.group, rest);
-    }
-    await queue.postpone(item, due);
-    const next = Math.max(due, rest ?? 0);
     const attempts = item.attempts + 1;
+    const due = clock.now() + retryWait(attempts, chance());
+    const next = Math.max(due, rest ?? 0);
     log.info({ ...told, code, reason, attempts, next: new Date(next).toISOString() }, 'Parcel not sent yet');
     journal.record({ event: 'postponed', ...told, code, reason, next });
+    if (rest === undefined) {
+      return { end: () => queue.postpone(item, due) };
+    }
+    queue.remember(stored);
+    this.goingToRest.add(item.group);
+    return {
+      end: async () => {
+        try {
+          await queue.rest(item.group, rest);
+          this.emptyLane(item.group);
+        } finally {
+          this.goingToRest.delete(item.group);
+        }
+        await queue.postpone(item, due);
+      },
+    };
   }
 
   private async pause(): Promise<void> {

@@ -1,0 +1,75 @@
+/**
+ * Brings parcels that were sent to their end: remembered as sent, then deleted, then no work any more. A crash in between
+ * repeats what is harmless.
+ *
+ * Those that were sent within a few milliseconds go together, so that they share their syncs.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { InternetQueue } from '../../gateway/internet-queue.ts';
+import type { Outbox } from '../../gateway/outbox.ts';
+import type { ObjectEntry, TakenItem } from '../../gateway/ports.ts';
+import type { SentMemory } from '../../gateway/sent-memory.ts';
+
+/** For so long the first waits for others, in milliseconds. */
+const GATHERING_TIME = 10;
+
+/** A parcel that its destination has. */
+export interface SentParcelAtRest {
+  readonly item: TakenItem;
+  /** Node id of the private gateway whose outbox it is in. */
+  readonly peer: string;
+  readonly digest: string;
+  readonly fingerprint: string;
+  readonly entry: Pick<ObjectEntry, 'key' | 'version' | 'size' | 'expiry'>;
+}
+
+interface Waiting extends SentParcelAtRest {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Completions {
+  private readonly parts: { sent: SentMemory; outbox: Outbox; queue: InternetQueue };
+  private waiting: Waiting[] = [];
+  private running: Promise<void> = Promise.resolve();
+
+  constructor(parts: { sent: SentMemory; outbox: Outbox; queue: InternetQueue }) {
+    this.parts = parts;
+  }
+
+  /** Resolves when it is done and durable. @throws StoreError */
+  add(parcel: SentParcelAtRest): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.waiting.push({ ...parcel, resolve, reject });
+    if (this.waiting.length === 1) {
+      this.running = this.running.then(() => this.completeGathered());
+    }
+    return promise;
+  }
+
+  private async completeGathered(): Promise<void> {
+    await pause(GATHERING_TIME);
+    const { sent, outbox, queue } = this.parts;
+    let batch = this.waiting;
+    this.waiting = [];
+    batch = await forAll(batch, ({ digest, fingerprint, entry }) => sent.add(digest, fingerprint, entry.expiry));
+    batch = await forAll(batch, ({ peer, entry }) => outbox.remove(peer, entry));
+    batch = await forAll(batch, ({ item }) => queue.finish(item));
+    for (const { resolve } of batch) {
+      resolve();
+    }
+  }
+}
+
+/** Gives those for which it went well; the others hear why it did not. */
+async function forAll(batch: readonly Waiting[], action: (parcel: Waiting) => Promise<unknown>): Promise<Waiting[]> {
+  const outcomes = await Promise.allSettled(batch.map(action));
+  return batch.filter(({ reject }, index) => {
+    const outcome = outcomes[index];
+    if (outcome?.status === 'rejected') {
+      reject(outcome.reason);
+      return false;
+    }
+    return true;
+  });
+}
