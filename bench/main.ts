@@ -11,6 +11,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   'durable-delivery': async () => (await import('./durable-delivery.ts')).durableDeliveryRows,
   'live-latency': async () => (await import('./live-latency.ts')).liveLatencyRows,
   'idle-collections': async () => (await import('./idle-collections.ts')).idleCollectionsRows,
+  outbound: async () => (await import('./outbound.ts')).outboundRows,
   'start-up': async () => (await import('./start-up.ts')).startUpRows,
 };
 
