@@ -55,7 +55,10 @@ suite('The program', () => {
         ['stores', true],
         ['poweb', true],
         ['pohttp', true],
+        ['cogrpc', true],
         ['ops', true],
+        ['internet-delivery', true],
+        ['cargo-worker', true],
       ],
     );
     assert.deepEqual(await first.end('SIGTERM'), { code: 0, signal: null });

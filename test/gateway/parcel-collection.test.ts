@@ -84,7 +84,7 @@ describe('A parcel that arrives', { timeout: 60_000 }, () => {
     const { deliveryId, parcel: delivered } = await outlet.next();
     assert.deepEqual(delivered, parcel);
     collection.acknowledge(deliveryId);
-    while ((await room.countWaiting()) > 0) {}
+    await room.emptied();
     room.signals.release();
     const last = await room.put();
     assert.deepEqual((await outlet.next()).parcel, last);
@@ -103,7 +103,7 @@ describe('A parcel that arrives', { timeout: 60_000 }, () => {
     room.signals.gap();
     await room.barriers.afterList.reached;
     room.barriers.beforeDelete.release();
-    while ((await room.countWaiting()) > 0) {}
+    await room.emptied();
     room.barriers.afterList.release();
     const last = await room.put();
     assert.deepEqual((await outlet.next()).parcel, last);

@@ -1,5 +1,6 @@
 /** Collections without a door, on real embedded stores that a test can hold and let go. */
 import { randomUUID } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
 import type { CollectionOptions, CollectionOutlet, ParcelCollection } from '../../src/gateway/parcel-collection.ts';
 import { ParcelCollections } from '../../src/gateway/parcel-collections.ts';
@@ -65,6 +66,8 @@ export interface CollectionRoom extends AsyncDisposable {
   put(messageId?: string): Promise<Buffer>;
   collect(options?: Partial<CollectionOptions>, peers?: string[]): { collection: ParcelCollection; outlet: Outlet };
   countWaiting(): Promise<number>;
+  /** Resolves when no parcel waits any more. */
+  emptied(): Promise<void>;
 }
 
 const PEER = `0${'a'.repeat(64)}`;
@@ -84,6 +87,7 @@ export async function openCollectionRoom(): Promise<CollectionRoom> {
   });
   const collections = new ParcelCollections({ identity, storage, certificates: new CertificateCache(), clock });
   let puts = 0;
+  const countWaiting = async () => (await Array.fromAsync(backends.objects.list(`mailboxes/${PEER}/`))).length;
   return {
     room,
     barriers,
@@ -102,8 +106,12 @@ export async function openCollectionRoom(): Promise<CollectionRoom> {
       const collection = collections.open(peers, { untilEmpty: false, window: 1, ...options }, outlet);
       return { collection, outlet };
     },
-    async countWaiting() {
-      return (await Array.fromAsync(backends.objects.list(`mailboxes/${PEER}/`))).length;
+    countWaiting,
+    async emptied() {
+      while ((await countWaiting()) > 0) {
+        // Reads alone would not let the event loop turn, and what deletes would never come to it.
+        await setImmediate();
+      }
     },
     [Symbol.asyncDispose]: () => room[Symbol.asyncDispose](),
   };
