@@ -10,6 +10,7 @@ import { CargoPace } from './cargo-pace.ts';
 import { type PackedCargo, packCargoes } from './cargo-packing.ts';
 import { type CargoAddress, type CargoWriter, cargoOverhead } from './cargo-writer.ts';
 import type { CcaClaim } from './cca-claims.ts';
+import { giveBack } from './give-back.ts';
 import type { JournalWriter } from './journal.ts';
 import { DAY } from './time.ts';
 import { newUuid } from './uuid.ts';
@@ -39,6 +40,7 @@ export interface CargoCollectionParts extends CargoContentsParts {
 export interface OutgoingCargo {
   /** UUID, version 4. */
   readonly id: string;
+  /** In memory of its own: whoever has sent it may give it back. */
   readonly cargo: Buffer;
 }
 
@@ -100,6 +102,9 @@ export class CargoCollection implements Disposable {
       });
       for await (const packed of packCargoes(contents.items(), () => this.roomWithin(this.pace.octets))) {
         const cargo = await parts.writer.write(packed, address);
+        for (const { bytes } of packed.items) {
+          giveBack(bytes);
+        }
         await this.until(() => this.unacknowledged.size < WINDOW, ended);
         await claim.check();
         yield this.send(packed, cargo);

@@ -8,6 +8,7 @@ import { MAX_TTL, RamfType } from '../awala/ramf/ramf-message.ts';
 import { writeRamfMessage } from '../awala/ramf/write-ramf.ts';
 import type { PackedCargo } from './cargo-packing.ts';
 import type { ChannelSessions } from './channel-sessions.ts';
+import { giveBack } from './give-back.ts';
 import type { OwnKey } from './identity.ts';
 import type { Clock, Random } from './ports.ts';
 import { BACKDATING, SECOND } from './time.ts';
@@ -52,14 +53,18 @@ export class CargoWriter {
     const now = this.clock.now();
     // Clients allow for no drift. A CDA never starts in the future by the clock of the one who issued it and reads this.
     const creation = Math.floor(Math.max(now - BACKDATING, authorization.notBefore) / SECOND) * SECOND;
+    const payload = await this.sessions.encrypt(plaintext, recipient.subjectId);
     const fields = {
       recipient: { id: recipient.subjectId },
       messageId: newUuid(this.random),
       creation,
       ttl: Math.min(MAX_TTL, Math.max(0, Math.ceil((expiry - creation) / SECOND))),
-      payload: await this.sessions.encrypt(plaintext, recipient.subjectId),
+      payload,
     };
+    const signer = { key: key.signing, certificate: authorization };
     // Without the recipient's certificate Android's courier drops cargo, though it acknowledges it.
-    return writeRamfMessage(RamfType.CARGO, fields, { key: key.signing, certificate: authorization }, [recipient]);
+    const cargo = await writeRamfMessage(RamfType.CARGO, fields, signer, [recipient]);
+    payload.forEach(giveBack);
+    return cargo;
   }
 }

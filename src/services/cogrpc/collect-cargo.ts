@@ -9,6 +9,7 @@ import { AwalaError } from '../../awala/errors.ts';
 import type { CargoCollection, OutgoingCargo } from '../../gateway/cargo-collection.ts';
 import type { CargoCollections } from '../../gateway/cargo-collections.ts';
 import { GatewayError, type GatewayErrorCode, type TraceIds } from '../../gateway/errors.ts';
+import { giveBack } from '../../gateway/give-back.ts';
 import { StoreError } from '../../gateway/ports.ts';
 import type { CargoRelay, CollectCargoCall } from './cargo-relay.ts';
 import { UnexplainedMetadata } from './unexplained-metadata.ts';
@@ -92,7 +93,11 @@ async function deliver(
 function send(call: CollectCargoCall, delivery: OutgoingCargo, gone: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     gone.addEventListener('abort', () => resolve(), { once: true });
-    call.write(delivery, () => resolve());
+    call.write(delivery, () => {
+      // The library has its own copy.
+      giveBack(delivery.cargo);
+      resolve();
+    });
   });
 }
 
