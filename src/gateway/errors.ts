@@ -7,6 +7,8 @@
  * `StoreError.code`.
  */
 export type GatewayErrorCode =
+  /** A key of this gateway, under which others are registered, is missing from the stores: it must not start without. */
+  | 'IDENTITY_KEY_MISSING'
   /** PoHTTP: the recipient is not behind this gateway, and PoHTTP never relays (protocol section 4). */
   | 'WRONG_GATEWAY'
   /** The recipient's mailbox has no room. */

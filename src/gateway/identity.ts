@@ -9,6 +9,7 @@
 import { type Certificate, readCertificate } from '../awala/pki/certificate.ts';
 import { issueCertificate } from '../awala/pki/issue-certificate.ts';
 import { type RsaPublicKey, readRsaPublicKey } from '../awala/pki/rsa-public-key.ts';
+import { GatewayError } from './errors.ts';
 import { type Clock, type IdentityKey, type IdentityKeys, type Random, type Records, StoreError } from './ports.ts';
 import { BACKDATING, DAY } from './time.ts';
 
@@ -53,7 +54,11 @@ export class Identity {
     this.clock = parts.clock;
   }
 
-  /** Opens the identity in `records`, making its first key and certificate where there are none. */
+  /**
+   * Opens the identity in `records`, making its first key and certificate where there are none.
+   *
+   * @throws GatewayError IDENTITY_KEY_MISSING, StoreError
+   */
   static async open(parts: IdentityParts): Promise<Identity> {
     const identity = new Identity(parts);
     try {
@@ -124,16 +129,46 @@ export class Identity {
   /**
    * Reads the records again and makes what is due: the first key, or a certificate while the last has 150 days left.
    * Housekeeping calls this; running it anywhere and any number of times is harmless.
+   *
+   * @throws GatewayError IDENTITY_KEY_MISSING, when a key is gone that was used; StoreError
    */
   async refresh(): Promise<void> {
-    this.keys = await this.loadKeys();
-    this.certificates = await this.loadCertificates();
+    await this.load();
     const { publicKey } = this.issuingKey();
     const last = lastToExpire(this.certificates.filter((own) => own.subjectId === publicKey.nodeId));
     if (!last || last.notAfter - this.clock.now() < RENEWAL_REMAINING) {
       await this.issueOwnCertificate();
       this.certificates = await this.loadCertificates();
     }
+  }
+
+  /** A key that was used and is gone must not be replaced in silence: every private gateway would be lost with it. */
+  private async load(): Promise<void> {
+    // What keys have signed is read before the keys: whoever made it had stored its key by then.
+    const mayBeNew = this.keys.length === 0 && !(await this.hasPrivateGateways());
+    const certificates = await this.loadCertificates();
+    let keys = await this.loadKeys();
+    if (keys.length === 0 && mayBeNew && certificates.length === 0) {
+      keys = await this.makeFirstKey();
+    }
+    const isKnown = (nodeId: string) => keys.some((key) => key.publicKey.nodeId === nodeId);
+    const orphan = certificates.find(({ subjectId }) => !isKnown(subjectId));
+    if (orphan || keys.length === 0) {
+      throw new GatewayError(
+        'IDENTITY_KEY_MISSING',
+        `The identity key ${orphan ? `of ${orphan.subjectId} ` : ''}is missing from the stores: restore them from a ` +
+          'backup; or start on empty ones, where every private gateway must register again',
+      );
+    }
+    this.keys = keys;
+    this.certificates = certificates;
+  }
+
+  private async hasPrivateGateways(): Promise<boolean> {
+    for await (const _ of this.records.list('private-gateways')) {
+      return true;
+    }
+    return false;
   }
 
   private async loadKeys(): Promise<OwnKey[]> {
@@ -143,9 +178,10 @@ export class Identity {
       const known = this.keys.find((key) => key.signing.reference === reference);
       keys.push(known ?? ownKey(await this.identityKeys.open(reference)));
     }
-    if (keys.length > 0) {
-      return keys;
-    }
+    return keys;
+  }
+
+  private async makeFirstKey(): Promise<OwnKey[]> {
     const first = await this.identityKeys.create();
     // Only one replica's first key counts.
     await this.createKeyRecord(1, first.reference);

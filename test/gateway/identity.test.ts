@@ -137,3 +137,38 @@ test('A process that opens the same records later has the same identity', async 
     room.identity.publicKeys().map(({ nodeId }) => nodeId),
   );
 });
+
+test('A key that was used and is missing is not replaced: the start is refused, and tells the mend', async () => {
+  for (const trace of ['own-certificates', 'private-gateways'] as const) {
+    await using room = await openGatewayRoom();
+    const { records, identityKeys } = room.backends;
+    await records.create('private-gateways', `0${'a'.repeat(64)}`, {});
+    for (const kind of ['identity-keys', 'own-certificates', 'private-gateways'] as const) {
+      for (const { key } of await Array.fromAsync(records.list(kind))) {
+        if (kind !== trace) {
+          await records.delete(kind, key);
+        }
+      }
+    }
+    const parts = {
+      internetAddress: INTERNET_ADDRESS,
+      identityKeys,
+      records,
+      random: machineRandom,
+      clock: room.clock,
+    };
+    await assert.rejects(Identity.open(parts), { code: 'IDENTITY_KEY_MISSING', message: /backup/ });
+    assert.deepEqual(await Array.fromAsync(records.list('identity-keys')), [], `${trace} tell of a key`);
+  }
+});
+
+test('A key that is missing beside an older one is not passed over, and who runs goes on as before', async () => {
+  await using room = await openGatewayRoom();
+  const { identity, backends } = room;
+  await identity.addKey();
+  const { id } = identity;
+  await backends.records.delete('identity-keys', '0002');
+  await assert.rejects(identity.refresh(), { code: 'IDENTITY_KEY_MISSING', message: new RegExp(id) });
+  assert.equal(identity.id, id);
+  assert.equal(identity.trusted().length, 2);
+});
