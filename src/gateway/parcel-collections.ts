@@ -89,9 +89,13 @@ export class ParcelCollections {
     }
   }
 
-  /** Has `listener` told of each private gateway that is blocked from now on; it must not throw. */
+  /**
+   * Has `listener` told of each private gateway whose collections must end: it was blocked, or has revoked a certificate
+   * under which it may be collecting. It must not throw.
+   */
   whenBlocked(listener: (peer: string) => void): void {
     this.peers?.whenBlocked(listener);
+    this.revocations?.whenRevoked(listener);
   }
 
   /**

@@ -37,6 +37,7 @@ export class Revocations implements Disposable {
   private readonly random: Random;
   private readonly clock: Clock;
   private subscription: Subscription | undefined;
+  private readonly listeners: ((holder: string) => void)[] = [];
   /** `ISSUER/SERIAL` */
   private certificates: ReadonlySet<string> = new Set();
   /** `PEER/ENDPOINT/SERIAL` to the end in milliseconds. */
@@ -96,9 +97,18 @@ export class Revocations implements Disposable {
   /** Revokes the very certificate, whatever others its holder has; durable when it resolves. @throws StoreError */
   async revokeCertificate(certificate: Certificate): Promise<void> {
     const end = certificate.notAfter + CLOCK_DRIFT;
-    if (await this.records.create('revoked-certificates', certificateName(certificate), {}, end)) {
+    const fields = { holder: certificate.subjectId };
+    if (await this.records.create('revoked-certificates', certificateName(certificate), fields, end)) {
       await this.announce();
     }
+  }
+
+  /**
+   * Has `listener` told of each holder of a certificate that is revoked from now on: what it is doing under that one
+   * must end, and what it may go on with under another it does again. It must not throw.
+   */
+  whenRevoked(listener: (holder: string) => void): void {
+    this.listeners.push(listener);
   }
 
   /**
@@ -165,8 +175,12 @@ export class Revocations implements Disposable {
 
   private async readPicture(): Promise<void> {
     const certificates = new Set<string>();
-    for await (const { key } of this.records.list('revoked-certificates')) {
+    const holders = new Set<string>();
+    for await (const { key, fields } of this.records.list('revoked-certificates')) {
       certificates.add(key);
+      if (!this.certificates.has(key)) {
+        holders.add(fields['holder'] as string);
+      }
     }
     const authorizations = new Map<string, number>();
     const counts = new Map<string, number>();
@@ -178,6 +192,11 @@ export class Revocations implements Disposable {
     this.certificates = certificates;
     this.authorizations = authorizations;
     this.authorizationsOf = counts;
+    for (const holder of holders) {
+      for (const tell of this.listeners) {
+        tell(holder);
+      }
+    }
   }
 }
 

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
+import { writeHandshakeResponse, writeNonceSignature } from '../../src/awala/poweb/collection-handshake.ts';
+import { writeParcelCountersignature } from '../../src/awala/poweb/countersignature.ts';
+import { ParcelCollections } from '../../src/gateway/parcel-collections.ts';
+import { ParcelDelivery } from '../../src/gateway/parcel-delivery.ts';
 import { MAX_REVOKED_AUTHORIZATIONS, Revocations } from '../../src/gateway/revocations.ts';
 import { machineRandom } from '../../src/machine.ts';
 import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
@@ -69,6 +74,33 @@ describe('Revoked certificates', () => {
     await revocations.refresh();
     await revocations.refresh();
     assert.equal(lists, 0);
+  });
+});
+
+describe('A revoked certificate', () => {
+  test('is of no use at PoWeb, and its holder is told of to those that let it in', async () => {
+    await using room = await openGatewayRoom();
+    const { backends, clock, identity, storage } = room;
+    using revocations = await replica(room);
+    const node = await issued(await testIdentity('private-gateway'), room.asNode());
+    const parts = { identity, storage, certificates: new CertificateCache(), clock, revocations };
+    const collections = new ParcelCollections(parts);
+    const delivery = new ParcelDelivery({ ...parts, meters: backends.meters });
+    const nonce = machineRandom(16);
+    const authenticate = async () =>
+      collections.authenticate(nonce, writeHandshakeResponse([await writeNonceSignature(nonce, node)]));
+    const parcel = Buffer.from('no parcel');
+    const deliver = async () =>
+      delivery.fromPrivateGateway(parcel, await writeParcelCountersignature(parcel, node), { trace: 'a' });
+    const ended: string[] = [];
+    collections.whenBlocked((peer) => ended.push(peer));
+
+    assert.deepEqual(await authenticate(), [node.id]);
+    await assert.rejects(deliver(), { code: 'RAMF_FORMAT_UNKNOWN' });
+    await revocations.revokeCertificate(node.certificate);
+    await assert.rejects(authenticate(), { code: 'HANDSHAKE_INVALID' });
+    await assert.rejects(deliver(), { code: 'COUNTERSIGNATURE_INVALID' });
+    assert.deepEqual(ended, [node.id]);
   });
 });
 
