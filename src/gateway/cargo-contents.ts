@@ -58,9 +58,15 @@ export class CargoContents {
     const last = await lastCollection(this.parts.records, this.peer);
     yield* this.acks(({ collected }) => collected >= last);
     yield* this.rotation();
-    yield* this.parcels(({ size }) => size <= largestShared);
+    let hasLarger = false;
+    yield* this.parcels(({ size }) => {
+      hasLarger ||= size > largestShared;
+      return size <= largestShared;
+    });
     yield* this.acks(({ collected }) => collected < last);
-    yield* this.parcels(({ size }) => size > largestShared);
+    if (hasLarger) {
+      yield* this.parcels(({ size }) => size > largestShared);
+    }
   }
 
   private async *acks(isDue: (owed: OwedAck) => boolean): AsyncGenerator<OutgoingItem> {

@@ -44,8 +44,7 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   static async open(parts: ObjectStoreParts): Promise<LocalObjectStore> {
-    const [newest] = await parts.files.read('objects', 'SELECT max(id) AS id FROM bodies');
-    return new LocalObjectStore(parts, new Ticks(parts.clock, (newest?.['id'] ?? 0) as number));
+    return new LocalObjectStore(parts, await Ticks.resume(parts.clock, parts.files, 'objects'));
   }
 
   async put(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
@@ -82,16 +81,14 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
-    const [row] = await this.files.read('objects', `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`, key);
+    const [row] = await this.files.read('objects', WHOLE_OBJECT, key);
     const entry = row && this.readEntry(row);
     if (!entry || this.isExpired(entry)) {
       return undefined;
     }
-    const id = row['id'] as number;
-    const [stored] = await this.files.read('objects', 'SELECT body FROM bodies WHERE id = ?', id);
-    const body = stored?.['body'];
+    const { id, body } = row;
     if (!(body instanceof Uint8Array) || body.length !== entry.size || checksum(body) !== row['body_checksum']) {
-      this.quarantine.setAsideObject(id, key, 'body does not match its checksum');
+      this.quarantine.setAsideObject(id as number, key, 'body does not match its checksum');
       return undefined;
     }
     return { ...entry, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) };
@@ -200,6 +197,8 @@ export class LocalObjectStore implements ObjectStore {
   }
 }
 
+/** In one look, so that a version that comes meanwhile is not mixed with the one before. */
+const WHOLE_OBJECT = `SELECT ${ENTRY_COLUMNS}, body FROM entries LEFT JOIN bodies USING (id) WHERE key = ?`;
 const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 
