@@ -44,8 +44,7 @@ export class LocalRecords implements Records {
   }
 
   static async open(parts: RecordsParts): Promise<LocalRecords> {
-    const [newest] = await parts.files.read('records', 'SELECT max(id) AS id FROM records');
-    return new LocalRecords(parts, new Ticks(parts.clock, (newest?.['id'] ?? 0) as number));
+    return new LocalRecords(parts, await Ticks.resume(parts.clock, parts.files, 'records'));
   }
 
   async get(kind: LocalRecordKind, key: string): Promise<StoredRecord | undefined> {

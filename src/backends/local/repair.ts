@@ -23,8 +23,8 @@ import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
 
 const TABLES: Readonly<Record<FileName, readonly string[]>> = {
-  objects: ['entries', 'bodies', 'quarantine'],
-  records: ['records', 'quarantine', 'work'],
+  objects: ['entries', 'bodies', 'quarantine', 'ticks'],
+  records: ['records', 'quarantine', 'work', 'ticks'],
 };
 
 /** Bodies whose entries are lost cannot be served: they are kept as damaged data is. Groups of work follow from it. */

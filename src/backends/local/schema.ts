@@ -12,6 +12,20 @@ export const FORMAT = 1;
 export type FileName = 'objects' | 'records';
 
 /**
+ * What `ticks.ts` has to remember when the row with the greatest id is deleted. Nothing in it can conflict, since the
+ * statement that deletes would decide how conflicts end here, too.
+ */
+function remembersTicksOf(table: string): string {
+  return `
+  CREATE TABLE IF NOT EXISTS ticks (id INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+  CREATE TRIGGER IF NOT EXISTS ticks_outlast_rows AFTER DELETE ON ${table} BEGIN
+    INSERT INTO ticks (id, last) SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM ticks);
+    UPDATE ticks SET last = old.id WHERE last < old.id;
+  END;
+`;
+}
+
+/**
  * `checksum` of an entry covers all its columns; `body_checksum` the body. Entries lie apart from bodies, so that a
  * list reads none. `id` is the tick of the put (see `ticks.ts`): version and arrival in one.
  */
@@ -58,7 +72,10 @@ const RECORDS = `
   );
 `;
 
-export const SCHEMA: Readonly<Record<FileName, string>> = { objects: OBJECTS, records: RECORDS };
+export const SCHEMA: Readonly<Record<FileName, string>> = {
+  objects: OBJECTS + remembersTicksOf('entries'),
+  records: RECORDS + remembersTicksOf('records'),
+};
 
 /**
  * How a file is written. Recursive triggers: a replaced entry is a deleted one, and its body goes too. FULL: a commit returns after `fdatasync` of the log. FAST: what is deleted is overwritten
