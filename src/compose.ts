@@ -5,6 +5,7 @@
  */
 import { CertificateCache } from './awala/pki/certificate-cache.ts';
 import { type LocalBackends, openLocalBackends } from './backends/local/local-backends.ts';
+import type { RedisBackends } from './backends/redis/redis-backends.ts';
 import { controlAnswers } from './compose-control.ts';
 import type { Worker } from './compose-workers.ts';
 import { type Config, controlSocketPath } from './config.ts';
@@ -34,6 +35,8 @@ const REQUEUED_AT_ONCE = 10_000;
 /** The stores and what lives in them: all that a command needs which serves nobody. */
 export interface Core extends AsyncDisposable {
   readonly backends: LocalBackends;
+  /** What processes share; undefined where this one is alone. */
+  readonly shared: RedisBackends | undefined;
   readonly identity: Identity;
   readonly sessionKeys: SessionKeys;
   readonly connectionParams: ConnectionParams;
@@ -51,7 +54,7 @@ export interface Core extends AsyncDisposable {
 export async function openCore(config: Config, logger?: Logger, clock: Clock = machineClock): Promise<Core> {
   await using stack = new AsyncDisposableStack();
   const random = machineRandom;
-  const backends = stack.use(
+  const local = stack.use(
     await openLocalBackends({
       directory: config.dataDirectory,
       clock,
@@ -60,6 +63,9 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
       journalOctets: config.journalOctets,
     }),
   );
+  const redis = config.signals === 'redis' ? await import('./compose-redis.ts') : undefined;
+  const shared = stack.use(await redis?.openShared(config, logger, clock));
+  const backends = shared && redis ? redis.withShared(local, shared) : local;
   const { objects, records, signals, meters, work } = backends;
   const sessionKeys = new SessionKeys({
     records,
@@ -101,6 +107,7 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
   const resources = stack.move();
   return {
     backends,
+    shared,
     identity,
     sessionKeys,
     connectionParams,
@@ -144,9 +151,12 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   // The stores open while the services are loaded: each takes half of the time that a start takes.
   const [core, { openServers }] = await Promise.all([openCore(config, logger, clock), import('./compose-servers.ts')]);
   stack.use(core);
-  const { identity, connectionParams, backends } = core;
+  const { identity, connectionParams, backends, shared } = core;
 
   const checks: Check[] = [{ name: 'stores', check: () => backends.check() }];
+  if (shared) {
+    checks.push({ name: 'redis', check: () => shared.check() });
+  }
   const servers = await openServers(config, logger, core, checks);
   const workers: Worker[] = [];
   const stop = stopOnce(servers, workers);
@@ -209,11 +219,12 @@ function watchBlocks(logger: Logger, { peers, revocations }: Core): Housekeeping
   return watch;
 }
 
-function keepHouse(config: Config, logger: Logger, { identity, backends, storage, cargo }: Core): Housekeeping {
+function keepHouse(config: Config, logger: Logger, { identity, backends, shared, storage, cargo }: Core): Housekeeping {
   const housekeeping = new Housekeeping({
     chores: [
       { name: 'identity', run: () => identity.refresh() },
       { name: 'stores', run: () => backends.housekeeping() },
+      { name: 'redis', run: async () => shared?.housekeeping() },
       { name: 'held parcels', run: () => storage.held.refresh() },
       { name: 'cargo', run: () => cargo.requeue() },
       { name: 'outboxes', run: () => storage.outbox.requeue(REQUEUED_AT_ONCE) },

@@ -157,6 +157,75 @@ export function httpUrl(text: string): string {
   return url.href;
 }
 
+/** Where Redis is, from its URL. */
+export interface RedisPlace {
+  readonly kind: 'server' | 'sentinel' | 'cluster';
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  readonly tls: boolean;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+  readonly database: number;
+  readonly primary: string | undefined;
+}
+
+const REDIS_URL =
+  /^redis(?<tls>s?)(?:\+(?<kind>sentinel|cluster))?:\/\/(?:(?<username>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<hosts>[^@/]+)(?<path>(?:\/[^/]*){0,2})$/;
+const DEFAULT_PORTS = { server: 6379, sentinel: 26_379, cluster: 6379 };
+
+/**
+ * A Redis server, `redis://:PASSWORD@HOST:PORT/DATABASE`; a primary that Sentinels know,
+ * `redis+sentinel://HOST:PORT,HOST:PORT/PRIMARY/DATABASE`; or a cluster, `redis+cluster://HOST:PORT,HOST:PORT`. With
+ * TLS: `rediss`. What is refused is not repeated, since it has a password in it.
+ */
+export function redisUrl(text: string): RedisPlace {
+  const parts = REDIS_URL.exec(text)?.groups;
+  if (!parts) {
+    throw new ValueError('must be a URL such as redis://:PASSWORD@HOST:6379, redis+sentinel:// or redis+cluster://');
+  }
+  const kind = (parts['kind'] ?? 'server') as RedisPlace['kind'];
+  const hosts = (parts['hosts'] ?? '').split(',').map((place) => readHost(place, DEFAULT_PORTS[kind]));
+  const names = (parts['path'] ?? '').split('/').slice(1).filter(Boolean);
+  const primary = kind === 'sentinel' ? names.shift() : undefined;
+  if (kind === 'sentinel' && primary === undefined) {
+    throw new ValueError('must name the primary as its Sentinels do: redis+sentinel://HOST:26379,HOST:26379/PRIMARY');
+  }
+  if (kind === 'server' && hosts.length > 1) {
+    throw new ValueError('must be redis+sentinel:// or redis+cluster:// where it names several hosts');
+  }
+  const [database = '0', ...others] = names;
+  if (others.length > 0 || !/^\d{1,5}$/.test(database) || (kind === 'cluster' && names.length > 0)) {
+    throw new ValueError('must end with the number of a database or nothing; a cluster has one only');
+  }
+  return {
+    kind,
+    hosts,
+    tls: parts['tls'] === 's',
+    username: decoded(parts['username']),
+    password: decoded(parts['password']),
+    database: Number(database),
+    primary,
+  };
+}
+
+function readHost(place: string, defaultPort: number): { host: string; port: number } {
+  const url = URL.parse(`tcp://${place}`);
+  if (!url?.hostname || url.host !== place.toLowerCase()) {
+    throw new ValueError('must name hosts as HOST:PORT, divided by commas');
+  }
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port === '' ? defaultPort : Number(url.port) };
+}
+
+function decoded(text: string | undefined): string | undefined {
+  if (!text) {
+    return undefined;
+  }
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new ValueError('must have its user name and password percent-encoded');
+  }
+}
+
 export function anyText(text: string): string {
   return text;
 }

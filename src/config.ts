@@ -21,6 +21,7 @@ import {
   oneOf,
   port,
   type ReadValue,
+  redisUrl,
   ValueError,
   yesOrNo,
 } from './config-values.ts';
@@ -68,7 +69,8 @@ const SETTINGS = {
   objectStore: setting('OBJECT_STORE', 'local', backend(['gcs'])),
   records: setting('RECORDS', 'local', backend(['firestore'])),
   keys: setting('KEYS', 'local', backend(['gcp-kms'])),
-  signals: setting('SIGNALS', 'local', backend(['redis'])),
+  signals: setting('SIGNALS', 'local', oneOf(['local', 'redis'])),
+  redisUrl: optional('REDIS_URL', redisUrl),
 
   resolverUrl: setting('RESOLVER_URL', 'https://cloudflare-dns.com/dns-query', httpUrl),
   allowPrivateDestinations: setting('ALLOW_PRIVATE_DESTINATIONS', 'false', yesOrNo),
@@ -124,7 +126,7 @@ const LIMITS = [
 ] as const;
 
 /** Variables whose values are never shown. */
-const SECRETS: ReadonlySet<string> = new Set();
+const SECRETS: ReadonlySet<string> = new Set(['REDIS_URL']);
 
 type Settings = typeof SETTINGS;
 
@@ -206,6 +208,10 @@ function faultsBetween(config: Partial<Config>): string[] {
   }
   if (config.resolverUrl?.startsWith('http:') && config.allowPrivateDestinations === false) {
     faults.push('RESOLVER_URL must be https: what the resolver says must not change on its way');
+  }
+  // One that is wrong has its own fault: then the key is missing.
+  if (config.signals === 'redis' && 'redisUrl' in config && config.redisUrl === undefined) {
+    faults.push('REDIS_URL must be set where SIGNALS is redis');
   }
   if (services?.length === 0) {
     faults.push('SERVICES must name at least one service');

@@ -96,7 +96,14 @@ suite('Configuration', () => {
     ['OBJECT_STORE', 's3', /must be one of local/],
     ['RECORDS', 'firestore', /does not have yet: use local/],
     ['KEYS', 'gcp-kms', /does not have yet: use local/],
-    ['SIGNALS', 'redis', /does not have yet: use local/],
+    ['SIGNALS', 'redis', /REDIS_URL must be set/],
+    ['SIGNALS', 'nats', /must be one of local, redis/],
+    ['REDIS_URL', 'localhost:6379', /must be a URL such as/],
+    ['REDIS_URL', 'redis://a,b', /several hosts/],
+    ['REDIS_URL', 'redis://host/one', /number of a database/],
+    ['REDIS_URL', 'redis://host:port', /HOST:PORT/],
+    ['REDIS_URL', 'redis+sentinel://host', /must name the primary/],
+    ['REDIS_URL', 'redis+cluster://host/1', /a cluster has one only/],
     ['RESOLVER_URL', 'cloudflare', /URL/],
     ['ALLOW_PRIVATE_DESTINATIONS', 'yes', /true or false/],
     ['TRUSTED_PROXIES', '10.0.0.0/8,proxy', /ranges/],
@@ -129,6 +136,38 @@ suite('Configuration', () => {
       assert.equal(faults(environment).length, 1);
       assert.match(faults(environment)[0] as string, fault);
     }
+  });
+
+  test('reads where Redis is, and never shows its password', () => {
+    const read = (url: string) => readConfig({ SIGNALS: 'redis', REDIS_URL: url }).redisUrl;
+    const plain = { tls: false, username: undefined, password: undefined, database: 0, primary: undefined };
+    assert.deepEqual(read('redis://host'), { ...plain, kind: 'server', hosts: [{ host: 'host', port: 6379 }] });
+    assert.deepEqual(read('rediss://me:p%40ss@[::1]:7000/3'), {
+      ...plain,
+      kind: 'server',
+      hosts: [{ host: '::1', port: 7000 }],
+      tls: true,
+      username: 'me',
+      password: 'p@ss',
+      database: 3,
+    });
+    const hosts = [
+      { host: 'a', port: 1 },
+      { host: 'b', port: 26_379 },
+    ];
+    assert.deepEqual(read('redis+sentinel://:secret@a:1,b/main'), {
+      ...plain,
+      kind: 'sentinel',
+      hosts,
+      password: 'secret',
+      primary: 'main',
+    });
+    assert.equal(read('rediss+cluster://a:1,b:2')?.kind, 'cluster');
+    assert.deepEqual(
+      effectiveValues({ REDIS_URL: 'redis://:secret@host' }).find(({ variable }) => variable === 'REDIS_URL'),
+      { variable: 'REDIS_URL', value: 'set', origin: 'environment' },
+    );
+    assert.ok(!faults({ REDIS_URL: 'redis://:secret@host/x/y' }).join().includes('secret'));
   });
 
   test('tells where each value came from', () => {
