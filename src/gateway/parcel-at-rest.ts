@@ -5,6 +5,7 @@ import { hash } from 'node:crypto';
 import type { Parcel } from '../awala/ramf/parcel.ts';
 import type { TraceIds } from './errors.ts';
 import type { ObjectEntry, ObjectMetadata } from './ports.ts';
+import { CLOCK_DRIFT } from './time.ts';
 
 export interface ParcelAtRest {
   /** Tells the parcel from every other: made of its recipient, sender and message id (RS-001). */
@@ -29,12 +30,23 @@ export function parcelDigest({ sender, recipient, messageId }: ParcelName): stri
   return hash('sha256', `${recipient}\0${sender}\0${messageId}`, 'base64url');
 }
 
-export function parcelAtRest(parcel: Parcel, ids: TraceIds): ParcelAtRest {
-  const { recipient, sender, messageId, raw, expiry } = parcel;
+/**
+ * Until when a parcel waits, in milliseconds. One that had expired before it came was taken because its sender's clock may
+ * be slow, so it waits for as long as clocks may differ.
+ *
+ * @param now when it was taken, in milliseconds
+ */
+export function expiryAtRest({ expiry }: Pick<Parcel, 'expiry'>, now: number): number {
+  return expiry < now ? expiry + CLOCK_DRIFT : expiry;
+}
+
+/** @param now when it was taken, in milliseconds */
+export function parcelAtRest(parcel: Parcel, ids: TraceIds, now: number): ParcelAtRest {
+  const { recipient, sender, messageId, raw } = parcel;
   return {
     digest: parcelDigest({ sender: sender.subjectId, recipient: recipient.id, messageId }),
     bytes: raw,
-    expiry,
+    expiry: expiryAtRest(parcel, now),
     metadata: { trace: ids.trace, parcel: messageId, sender: sender.subjectId, recipient: recipient.id },
   };
 }

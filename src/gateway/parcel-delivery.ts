@@ -16,7 +16,7 @@ import {
 import { GatewayError, type TraceIds } from './errors.ts';
 import type { Identity } from './identity.ts';
 import { type JournalWriter, NO_JOURNAL, reasonOf } from './journal.ts';
-import { parcelAtRest } from './parcel-at-rest.ts';
+import { expiryAtRest, parcelAtRest } from './parcel-at-rest.ts';
 import { isWithinRate, rateOf } from './parcel-rate.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
 import type { PeerLimits } from './peer-limits.ts';
@@ -112,8 +112,9 @@ export class ParcelDelivery {
   /** Has the journal tell what became of a parcel that could be read. */
   private async noted(door: string, ids: TraceIds, take: () => Promise<Parcel>): Promise<void> {
     try {
-      const { expiry, raw } = await take();
-      this.journal.record({ event: 'accepted', door, ...ids, size: raw.length, expiry });
+      const parcel = await take();
+      const expiry = expiryAtRest(parcel, this.clock.now());
+      this.journal.record({ event: 'accepted', door, ...ids, size: parcel.raw.length, expiry });
     } catch (error) {
       if (ids.parcel !== undefined) {
         this.journal.record({ event: 'refused', door, ...ids, ...reasonOf(error) });
@@ -128,7 +129,8 @@ export class ParcelDelivery {
     if (destination !== undefined && !this.isOurs(destination)) {
       throw new GatewayError('WRONG_GATEWAY', `Recipient is served by ${destination}, not by this gateway`);
     }
-    const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), this.clock.now(), CLOCK_DRIFT);
+    const now = this.clock.now();
+    const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), now, CLOCK_DRIFT);
     this.revocations?.requireAuthorized(authorized);
     ids.mailbox = authorized.mailbox;
     const rate = rateOf(authorized);
@@ -138,7 +140,7 @@ export class ParcelDelivery {
         `Sender may deliver ${rate.limit} parcels in ${rate.period / 1000} seconds`,
       );
     }
-    if (!(await this.storage.mailboxes.put(authorized.mailbox, parcelAtRest(parcel, ids)))) {
+    if (!(await this.storage.mailboxes.put(authorized.mailbox, parcelAtRest(parcel, ids, now)))) {
       throw new GatewayError('MAILBOX_FULL', `Mailbox of ${authorized.mailbox} is full`);
     }
     ids.place = 'mailbox';
@@ -170,7 +172,7 @@ export class ParcelDelivery {
     } else {
       ids.destination = destination;
       verifyParcelForInternet(parcel, now, CLOCK_DRIFT);
-      const atRest = parcelAtRest(parcel, ids);
+      const atRest = parcelAtRest(parcel, ids, now);
       if (await this.storage.sent.includes(atRest.digest, fingerprintOf(atRest.bytes))) {
         ids.place = 'sent';
         return;
@@ -185,7 +187,7 @@ export class ParcelDelivery {
     const { parcel, mailbox } = authorized;
     ids.mailbox = mailbox;
     const rate = rateOf(authorized);
-    const atRest = parcelAtRest(parcel, ids);
+    const atRest = parcelAtRest(parcel, ids, this.clock.now());
     let isCounted = false;
     if (!this.storage.held.includes(mailbox, sender)) {
       isCounted = !rate || (await isWithinRate(this.meters, rate));

@@ -6,6 +6,7 @@
  */
 import { hash } from 'node:crypto';
 import type { Records } from './ports.ts';
+import { CLOCK_DRIFT } from './time.ts';
 
 const KIND = 'sent-parcels';
 
@@ -29,7 +30,8 @@ export class SentMemory {
 
   /** To be called when they were sent on, and never before; durable when it resolves. @param expiry the parcel's */
   async add(digest: string, fingerprint: string, expiry: number): Promise<void> {
-    await this.records.put(KIND, digest, { octets: fingerprint }, expiry);
+    // For as long as it may come again.
+    await this.records.put(KIND, digest, { octets: fingerprint }, expiry + CLOCK_DRIFT);
   }
 }
 

@@ -43,7 +43,7 @@ async function setting(t: TestContext): Promise<Setting> {
     async put(messageId, octets = KIB, ttl = DAY / SECOND) {
       const payload = randomBytes(octets);
       const parcel = await testParcel(chain, { messageId, payload, creation: room.clock.now(), ttl });
-      const atRest = parcelAtRest(readParcel(parcel, new CertificateCache()), { trace: 'test' });
+      const atRest = parcelAtRest(readParcel(parcel, new CertificateCache()), { trace: 'test' }, Date.now());
       await room.mailboxes.put(chain.privateGateway.id, atRest);
       room.clock.advance(1);
     },

@@ -70,7 +70,7 @@ async function fill(room: GatewayRoom, chain: TestChain): Promise<string[]> {
   const ids = Array.from({ length: PARCELS }, (_, index) => `parcel ${String(index).padStart(2, '0')}`);
   for (const messageId of ids) {
     const parcel = await testParcel(chain, { messageId, payload: randomBytes(40 * 1024) });
-    const atRest = parcelAtRest(readParcel(parcel, new CertificateCache()), { trace: 'test' });
+    const atRest = parcelAtRest(readParcel(parcel, new CertificateCache()), { trace: 'test' }, Date.now());
     await room.mailboxes.put(chain.privateGateway.id, atRest);
   }
   return ids;

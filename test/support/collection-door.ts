@@ -85,7 +85,7 @@ export async function openCollectionDoor(options: CollectionDoorOptions = {}): P
     otherChain,
     async put(fields = {}, to = chain) {
       const parcel = readParcel(await testParcel(to, fields), certificates);
-      await storage.mailboxes.put(to.privateGateway.id, parcelAtRest(parcel, { trace: 'test' }));
+      await storage.mailboxes.put(to.privateGateway.id, parcelAtRest(parcel, { trace: 'test' }, Date.now()));
       return parcel.raw;
     },
     countWaiting,
