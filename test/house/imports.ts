@@ -15,6 +15,7 @@ export const ROOMS: readonly Room[] = [
   { path: 'src/awala/', mayImport: [], packages: ['node:crypto', 'node:util', 'asn1js', 'pkijs'] },
   { path: 'src/gateway/', mayImport: ['src/awala/'], packages: ['node:crypto', 'node:events'] },
   { path: 'src/backends/local/', mayImport: ['src/awala/', 'src/gateway/ports.ts', 'src/gateway/time.ts'] },
+  { path: 'src/backends/gcp/', mayImport: ['src/awala/', 'src/gateway/ports.ts', 'src/gateway/time.ts'] },
   { path: 'src/backends/redis/', mayImport: ['src/gateway/ports.ts'] },
   { path: 'src/services/', mayImport: ['src/awala/', 'src/gateway/'] },
   { path: 'src/workers/', mayImport: ['src/awala/', 'src/gateway/'] },
