@@ -24,6 +24,9 @@ import { servePoHttp } from './services/pohttp/pohttp.ts';
 import { servePoWeb } from './services/poweb/poweb.ts';
 import type { Check, Server } from './services/service.ts';
 
+/** Room for one message of any size, in octets. */
+const LARGEST_BODY = 10 * 1024 * 1024;
+
 /** Over which time the limits per address count, in milliseconds. */
 const ADDRESS_PERIOD = 5 * MINUTE;
 
@@ -69,7 +72,10 @@ export async function openServers(
       signature: { limit: Math.ceil(config.signaturesPerSecond / 2), period: SECOND },
     },
   });
-  const bodyBudget = new BodyBudget(config.bodiesInFlight);
+  const bodyBudget = new BodyBudget(config.bodiesInFlight, {
+    maxIncomplete: Math.max(config.bodiesInFlight / 2, LARGEST_BODY),
+    maxIncompletePerAddress: Math.max(config.bodiesInFlight / 4, LARGEST_BODY),
+  });
   const open = (name: string, port: number): Promise<HttpServer> =>
     createHttpServer({
       name,
@@ -79,7 +85,12 @@ export async function openServers(
       tls: tlsFiles(config),
       trustedProxies: config.trustedProxies,
       bodyBudget,
-      limits: { maxConnections: config.connectionsPerPort, minUploadOctetsPerSecond: config.minUploadRate },
+      addressLimits: limits,
+      limits: {
+        maxConnections: config.connectionsPerPort,
+        maxConnectionsPerAddress: config.socketsPerAddress,
+        minUploadOctetsPerSecond: config.minUploadRate,
+      },
     });
 
   const servers: Server[] = [];

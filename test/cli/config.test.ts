@@ -95,7 +95,12 @@ suite('Configuration', () => {
     ['OBJECT_STORE', 'gcs', /does not have yet: use local/],
     ['OBJECT_STORE', 's3', /must be one of local/],
     ['RECORDS', 'firestore', /does not have yet: use local/],
-    ['KEYS', 'gcp-kms', /does not have yet: use local/],
+    ['KEYS', 'gcp-kms', /KMS_KEY_RING must be set where KEYS is gcp-kms/],
+    ['KEYS', 'vault', /must be one of local, gcp-kms/],
+    ['KMS_KEY_RING', 'ring', /must be like projects/],
+    ['KMS_IDENTITY_KEY', 'rings/key', /must be the name of a key/],
+    ['KMS_ENDPOINT', 'localhost:9000', /must be a URL such as/],
+    ['KMS_ENDPOINT', 'http://localhost:9000/v1', /without a path/],
     ['SIGNALS', 'redis', /REDIS_URL must be set/],
     ['SIGNALS', 'nats', /must be one of local, redis/],
     ['REDIS_URL', 'localhost:6379', /must be a URL such as/],
@@ -181,5 +186,28 @@ suite('Configuration', () => {
       { variable: 'DATA_DIR', value: './data', origin: 'default' },
     );
     assert.ok(!values.some(({ variable }) => variable === 'UNKNOWN'));
+  });
+
+  test('that is fine on one machine must not be on a network: the default address, or no limits for everybody', () => {
+    const named = { BIND_HOST: '0.0.0.0', INTERNET_ADDRESS: 'relay.example.com' };
+    assert.deepEqual(faults(named), []);
+    assert.match(faults({ BIND_HOST: '0.0.0.0' }).join(), /^INTERNET_ADDRESS must be set/);
+    for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost', '::ffff:127.0.0.1']) {
+      assert.deepEqual(faults({ BIND_HOST: host, REQUESTS_PER_ADDRESS: '0' }), [], host);
+    }
+    assert.deepEqual(faults({ BIND_HOST: '::', SERVICES: 'ops' }), []);
+    const limits = [
+      'REGISTRATIONS_PER_ADDRESS',
+      'REQUESTS_PER_ADDRESS',
+      'HANDSHAKES_PER_ADDRESS',
+      'SOCKETS_PER_ADDRESS',
+      'SIGNATURES_PER_SECOND',
+      'DELIVERIES_PER_PEER',
+      'COLLECTIONS_PER_PEER',
+    ];
+    for (const limit of limits) {
+      assert.match(faults({ ...named, [limit]: '0' }).join(), new RegExp(`^${limit} must not be 0`));
+      assert.deepEqual(faults({ ...named, [limit]: '0', REGISTRATION_POLICY: 'allowlist' }), []);
+    }
   });
 });

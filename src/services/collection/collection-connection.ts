@@ -50,7 +50,7 @@ export interface Handshake {
   /** Called when the client did not prove who it is. */
   readonly onFailure: () => void;
   /** Called when it has proved who it is, or is gone. */
-  readonly onEnd: () => void;
+  readonly onEnd: (hasProved: boolean) => void;
 }
 
 type OpenHandshake = Handshake & { readonly nonce: Buffer };
@@ -187,7 +187,7 @@ export class CollectionConnection implements CollectionOutlet {
   /** Called by the socket's listeners. */
   closed(code: number): void {
     this.parts.heartbeat.delete(this);
-    this.handshake?.onEnd();
+    this.handshake?.onEnd(false);
     this.handshake = undefined;
     this.collection?.close();
     this.writer?.abandon();
@@ -218,7 +218,7 @@ export class CollectionConnection implements CollectionOutlet {
     }
     const collection = this.isEnding ? undefined : collections.open(peers, options, this);
     this.handshake = undefined;
-    onEnd();
+    onEnd(true);
     if (this.isEnding) {
       this.end();
       return;

@@ -61,13 +61,15 @@ export interface CollectionDoorParts {
   readonly maxAge?: number;
   /** The other times. */
   readonly times?: Partial<CollectionTimes>;
+  /** Told of each connection whose client has proved who it is. */
+  readonly onProof?: (socket: Duplex) => void;
   /** Collections ended in a second at the stop. */
   readonly drainRate?: number;
 }
 
 /** Puts the collection door on a server that does not listen yet; it ends its collections when the server stops. */
 export function serveCollection(server: HttpServer, parts: CollectionDoorParts): CollectionDoor {
-  const door = new CollectionDoor(parts, server.log);
+  const door = new CollectionDoor({ onProof: (socket) => server.prove(socket), ...parts }, server.log);
   server.app.get(PATH, (_request, reply) => {
     reply.code(426).headers({ upgrade: 'websocket', connection: 'Upgrade', 'content-type': 'text/plain' });
     reply.send('Parcels are collected over WebSocket\n');
@@ -149,7 +151,12 @@ export class CollectionDoor {
       const handshake = {
         options,
         onFailure: () => this.countFailure(address),
-        onEnd: () => this.countHandshake(block, -1),
+        onEnd: (hasProved: boolean) => {
+          this.countHandshake(block, -1);
+          if (hasProved) {
+            this.parts.onProof?.(socket);
+          }
+        },
       };
       const spread = (this.accepted++ * SPREAD_STEP) % 1;
       new CollectionConnection(this.connectionParts, webSocket, randomUUID(), handshake, spread);

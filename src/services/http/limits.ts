@@ -6,6 +6,10 @@
 export interface HttpLimits {
   /** Connections open at once, collections among them; further ones are dropped. */
   readonly maxConnections: number;
+  /** Those from one /24 or /56, of clients that have not proved who they are; 0 is no limit. */
+  readonly maxConnectionsPerAddress: number;
+  /** Octets of headers and handshakes that are not complete, of all strangers together. */
+  readonly maxUnaccountedOctets: number;
   /** Octets of a request's line and headers; a countersignature in base64 is 3 to 6 kB. */
   readonly maxHeaderOctets: number;
   /** From the connection, or the request's first octet, to its last header. */
@@ -23,6 +27,8 @@ export interface HttpLimits {
 /** Wide enough for 15,000 phones behind one address, each with a collection open. */
 export const DEFAULT_LIMITS: HttpLimits = {
   maxConnections: 25_000,
+  maxConnectionsPerAddress: 20_000,
+  maxUnaccountedOctets: 32 * 1024 * 1024,
   maxHeaderOctets: 32 * 1024,
   headersTimeout: 10_000,
   requestTimeout: 300_000,

@@ -5,6 +5,7 @@
  * takes, which grows with what came: a client that announces much and sends little holds little.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { addressBlock } from './addresses.ts';
 import { HttpError } from './http-error.ts';
 import type { UploadPace } from './upload-pace.ts';
 
@@ -24,9 +25,19 @@ const DISCARD_TIME = 5000;
 export class BodyBudget {
   readonly maxOctets: number;
   private octets = 0;
+  private incomplete = 0;
+  private readonly incompleteOfBlock = new Map<string, number>();
+  private readonly maxIncomplete: number;
+  private readonly maxIncompletePerAddress: number;
 
-  constructor(maxOctets: number) {
+  /**
+   * @param parts.maxIncomplete what bodies may take that are not complete: until then all clients are strangers
+   * @param parts.maxIncompletePerAddress the same of one neighbourhood (/24, /56)
+   */
+  constructor(maxOctets: number, parts: { maxIncomplete?: number; maxIncompletePerAddress?: number } = {}) {
     this.maxOctets = maxOctets;
+    this.maxIncomplete = parts.maxIncomplete ?? maxOctets;
+    this.maxIncompletePerAddress = parts.maxIncompletePerAddress ?? maxOctets;
   }
 
   /** Octets that bodies in flight take now. */
@@ -34,16 +45,34 @@ export class BodyBudget {
     return this.octets;
   }
 
-  hasRoomFor(octets: number): boolean {
-    return this.octets + octets <= this.maxOctets;
+  /** @param block the neighbourhood that the body comes from */
+  hasRoomFor(octets: number, block: string): boolean {
+    return (
+      this.octets + octets <= this.maxOctets &&
+      this.incomplete + octets <= this.maxIncomplete &&
+      (this.incompleteOfBlock.get(block) ?? 0) + octets <= this.maxIncompletePerAddress
+    );
   }
 
   /** @throws HttpError BODIES_IN_FLIGHT, when there is no room */
-  take(octets: number): void {
-    if (!this.hasRoomFor(octets)) {
+  take(octets: number, block: string): void {
+    if (!this.hasRoomFor(octets, block)) {
       throw tooManyInFlight();
     }
     this.octets += octets;
+    this.incomplete += octets;
+    this.incompleteOfBlock.set(block, (this.incompleteOfBlock.get(block) ?? 0) + octets);
+  }
+
+  /** The body of so many octets is complete, or given up: it is now in hand. */
+  settle(octets: number, block: string): void {
+    this.incomplete -= octets;
+    const left = (this.incompleteOfBlock.get(block) ?? 0) - octets;
+    if (left > 0) {
+      this.incompleteOfBlock.set(block, left);
+    } else {
+      this.incompleteOfBlock.delete(block);
+    }
   }
 
   release(octets: number): void {
@@ -54,12 +83,15 @@ export class BodyBudget {
 export class RequestBodies {
   private readonly budget: BodyBudget;
   private readonly pace: UploadPace;
+  private readonly addressOf: (message: IncomingMessage) => string;
   /** Requests that wait for `100 Continue` before they send their body, with their responses. */
   private readonly expectant = new WeakMap<IncomingMessage, ServerResponse>();
 
-  constructor(parts: { budget: BodyBudget; pace: UploadPace }) {
+  /** @param parts.addressOf tells the client's address */
+  constructor(parts: { budget: BodyBudget; pace: UploadPace; addressOf: (message: IncomingMessage) => string }) {
     this.budget = parts.budget;
     this.pace = parts.pace;
+    this.addressOf = parts.addressOf;
   }
 
   /**
@@ -73,7 +105,8 @@ export class RequestBodies {
     limit: number,
     use: (body: Buffer) => Result | Promise<Result>,
   ): Promise<Result> {
-    const reception = new Reception(message, limit, this.budget, this.pace);
+    const block = addressBlock(this.addressOf(message));
+    const reception = new Reception(message, limit, block, this.budget, this.pace);
     try {
       this.sendContinue(message);
       return await use(await reception.complete());
@@ -129,15 +162,19 @@ class Reception {
   private readonly limit: number;
   /** Octets announced by Content-Length; undefined for chunked bodies. */
   private readonly announced: number | undefined;
+  /** The neighbourhood that it comes from. */
+  private readonly block: string;
   private readonly budget: BodyBudget;
   private readonly pace: UploadPace;
   private buffer: Buffer = Buffer.alloc(0);
   private received = 0;
+  private isIncomplete = true;
 
   /** @throws HttpError BODY_TOO_LARGE, BODIES_IN_FLIGHT */
-  constructor(message: IncomingMessage, limit: number, budget: BodyBudget, pace: UploadPace) {
+  constructor(message: IncomingMessage, limit: number, block: string, budget: BodyBudget, pace: UploadPace) {
     this.message = message;
     this.limit = limit;
+    this.block = block;
     this.budget = budget;
     this.pace = pace;
     const contentLength = message.headers['content-length'];
@@ -146,7 +183,7 @@ class Reception {
       if (this.announced > limit) {
         throw this.tooLarge();
       }
-      if (!budget.hasRoomFor(this.announced)) {
+      if (!budget.hasRoomFor(this.announced, block)) {
         throw tooManyInFlight();
       }
     }
@@ -179,6 +216,7 @@ class Reception {
       };
       const onEnd = () => {
         settle();
+        this.settle();
         resolve(this.buffer.length === this.received ? this.buffer : this.buffer.subarray(0, this.received));
       };
       const onGone = () => {
@@ -192,8 +230,16 @@ class Reception {
 
   /** Gives the memory back. */
   release(): void {
+    this.settle();
     this.budget.release(this.buffer.length);
     this.buffer = Buffer.alloc(0);
+  }
+
+  private settle(): void {
+    if (this.isIncomplete) {
+      this.isIncomplete = false;
+      this.budget.settle(this.buffer.length, this.block);
+    }
   }
 
   private append(chunk: Buffer): void {
@@ -211,7 +257,7 @@ class Reception {
   private grow(needed: number): void {
     const wanted = Math.max(needed, this.buffer.length * GROWTH, FIRST_CAPACITY);
     const capacity = Math.min(wanted, this.announced ?? this.limit);
-    this.budget.take(capacity - this.buffer.length);
+    this.budget.take(capacity - this.buffer.length, this.block);
     const larger = Buffer.allocUnsafe(capacity);
     this.buffer.copy(larger, 0, 0, this.received);
     this.buffer = larger;

@@ -9,15 +9,17 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import fastify, { type FastifyInstance, LogController } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import type { TraceIds } from '../../gateway/errors.ts';
 import type { Service } from '../service.ts';
+import type { AddressLimits } from './address-limits.ts';
 import { clientAddress, readTrustedProxies } from './addresses.ts';
 import { checkAnswer } from './check-answer.ts';
 import { RETRY_AFTER } from './http-error.ts';
 import { DEFAULT_LIMITS, type HttpLimits } from './limits.ts';
 import { answerMethods } from './methods.ts';
+import { OpenSockets } from './open-sockets.ts';
 import { answerRefusals } from './refusals.ts';
 import { BodyBudget, RequestBodies } from './request-bodies.ts';
 import { TlsCertificate, type TlsFiles } from './tls-certificate.ts';
@@ -37,6 +39,9 @@ const DEFAULT_BODY_BUDGET = 256 * 1024 * 1024;
 const TIMEOUT_CHECK_INTERVAL = 1000;
 
 const TLS_HANDSHAKE_TIMEOUT = 10_000;
+
+/** The answer to a parcel that was taken, which proves its sender. */
+const ACCEPTED = 202;
 
 /** How often dropped connections are told in the log at most, in milliseconds. */
 const DROP_LOG_INTERVAL = 60_000;
@@ -59,6 +64,8 @@ export interface HttpServerOptions {
   /** Shared by the servers of a process. */
   readonly bodyBudget?: BodyBudget;
   readonly limits?: Partial<HttpLimits>;
+  /** Counts requests for which no private gateway answers; by default they are not counted. */
+  readonly addressLimits?: AddressLimits;
 }
 
 /**
@@ -89,7 +96,7 @@ export class HttpServer implements Service {
   private readonly options: HttpServerOptions;
   private readonly certificate: TlsCertificate | undefined;
   private readonly server: Server;
-  private readonly sockets = new Set<Socket>();
+  private readonly sockets: OpenSockets;
   private readonly upgrades = new Map<string, UpgradeHandler>();
   private readonly isTrustedProxy: (address: string) => boolean;
   private readonly drains: ((deadline: AbortSignal) => Promise<void>)[] = [];
@@ -101,12 +108,18 @@ export class HttpServer implements Service {
     this.options = options;
     this.certificate = certificate;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const proxies = options.trustedProxies ?? [];
+    this.isTrustedProxy = readTrustedProxies(proxies);
     this.bodies = new RequestBodies({
       budget: options.bodyBudget ?? new BodyBudget(DEFAULT_BODY_BUDGET),
       pace: new UploadPace({ minOctetsPerSecond: limits.minUploadOctetsPerSecond, grace: limits.uploadGrace }),
+      addressOf: (message) => clientAddress(message, this.isTrustedProxy),
     });
-    const proxies = options.trustedProxies ?? [];
-    this.isTrustedProxy = readTrustedProxies(proxies);
+    this.sockets = new OpenSockets({
+      maxPerAddress: limits.maxConnectionsPerAddress,
+      maxUnaccounted: limits.maxUnaccountedOctets,
+      isTrustedProxy: this.isTrustedProxy,
+    });
     let server: Server | undefined;
     this.app = fastify({
       serverFactory: (handler) => {
@@ -132,6 +145,7 @@ export class HttpServer implements Service {
       }
       done();
     });
+    this.limitRequests(this.app);
     answerMethods(this.app, this.bodies);
     answerRefusals(this.app, { bodies: this.bodies, log, refusalOf: () => undefined });
   }
@@ -166,6 +180,11 @@ export class HttpServer implements Service {
     this.upgrades.set(path, handler);
   }
 
+  /** A client of an upgraded connection has proved who it is: it counts no longer against its neighbourhood. */
+  prove(socket: Duplex): void {
+    this.sockets.prove(socket as Socket);
+  }
+
   /** Has `drain` called at the stop, once nothing new comes in: for connections that HTTP does not know of any more. */
   onStop(drain: (deadline: AbortSignal) => Promise<void>): void {
     this.drains.push(drain);
@@ -198,7 +217,34 @@ export class HttpServer implements Service {
     } finally {
       deadline.removeEventListener('abort', cut);
       this.bodies.close();
+      this.sockets.close();
     }
+  }
+
+  /** Follows each request from its headers to its end, and counts those of strangers against their neighbourhood. */
+  private limitRequests(app: FastifyInstance): void {
+    const { addressLimits } = this.options;
+    app.addHook('onRequest', (request, _reply, done) => {
+      this.sockets.begin(request.raw.socket);
+      try {
+        if (!isProbe(request)) {
+          addressLimits?.requireFewFailures('request', request.ip);
+        }
+        done();
+      } catch (error) {
+        done(error as Error);
+      }
+    });
+    app.addHook('onResponse', (request, reply, done) => {
+      const { socket } = request.raw;
+      this.sockets.end(socket);
+      if (request.ids?.peer !== undefined || reply.statusCode === ACCEPTED) {
+        this.sockets.prove(socket);
+      } else if (!isProbe(request)) {
+        void addressLimits?.countFailure('request', request.ip);
+      }
+      done();
+    });
   }
 
   private createServer(handler: RequestListener, limits: HttpLimits): Server {
@@ -222,6 +268,7 @@ export class HttpServer implements Service {
       handler(request, response);
     });
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      this.sockets.end(socket as Socket);
       this.upgradeOf(request)?.(request, socket, head, clientAddress(request, this.isTrustedProxy));
     });
     this.follow(server);
@@ -239,17 +286,26 @@ export class HttpServer implements Service {
     function forget(this: Socket): void {
       sockets.delete(this);
     }
-    server.on('connection', (socket: Socket) => {
-      sockets.add(socket);
-      socket.on('close', forget);
-    });
     let quietUntil = 0;
-    server.on('drop', () => {
+    const tellOfDrop = () => {
       if (Date.now() >= quietUntil) {
         quietUntil = Date.now() + DROP_LOG_INTERVAL;
         log.warn({ connections: sockets.size }, 'Connections are dropped: too many are open');
       }
+    };
+    server.on('connection', (socket: Socket) => {
+      if (sockets.add(socket)) {
+        socket.on('close', forget);
+        if (this.certificate) {
+          sockets.expectTls(socket);
+        }
+      } else {
+        socket.destroy();
+        tellOfDrop();
+      }
     });
+    server.on('secureConnection', (socket: Socket) => sockets.secure(socket));
+    server.on('drop', tellOfDrop);
   }
 
   /** Answers what never became a request: broken or oversized headers, or a request that took too long. */
@@ -261,6 +317,11 @@ export class HttpServer implements Service {
     }
     socket.destroy();
   }
+}
+
+/** Android's look whether there is a way to the Internet: every five seconds, and outside of all limits. */
+function isProbe({ method, url }: FastifyRequest): boolean {
+  return url === '/' && (method === 'GET' || method === 'HEAD');
 }
 
 /** The status line, and more headers where due; undefined for faults of the connection, such as failed handshakes. */
