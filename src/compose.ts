@@ -4,6 +4,7 @@
  * What is made last ends first, and whatever fails half-way ends what was made before it.
  */
 import { CertificateCache } from './awala/pki/certificate-cache.ts';
+import type { KmsKeys } from './backends/gcp/kms/kms-keys.ts';
 import { type LocalBackends, openLocalBackends } from './backends/local/local-backends.ts';
 import type { RedisBackends } from './backends/redis/redis-backends.ts';
 import { controlAnswers } from './compose-control.ts';
@@ -37,6 +38,8 @@ export interface Core extends AsyncDisposable {
   readonly backends: LocalBackends;
   /** What processes share; undefined where this one is alone. */
   readonly shared: RedisBackends | undefined;
+  /** Undefined where keys are kept locally. */
+  readonly kms: KmsKeys | undefined;
   readonly identity: Identity;
   readonly sessionKeys: SessionKeys;
   readonly connectionParams: ConnectionParams;
@@ -67,16 +70,19 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
   const shared = stack.use(await redis?.openShared(config, logger, clock));
   const backends = shared && redis ? redis.withShared(local, shared) : local;
   const { objects, records, signals, meters, work } = backends;
+  const keys = config.keys === 'gcp-kms' ? await import('./compose-kms.ts') : undefined;
+  const kms = stack.use(await keys?.openKeys(config, { records, clock, log: logger }));
+  const { identityKeys, wrapping } = kms ?? backends;
   const sessionKeys = new SessionKeys({
     records,
-    wrapping: backends.wrapping,
+    wrapping,
     newKeyPair: newMachineKeyPair,
     random,
     clock,
   });
   const identity = await Identity.open({
     internetAddress: config.internetAddress,
-    identityKeys: backends.identityKeys,
+    identityKeys,
     records,
     random,
     clock,
@@ -108,6 +114,7 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
   return {
     backends,
     shared,
+    kms,
     identity,
     sessionKeys,
     connectionParams,
@@ -151,11 +158,14 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   // The stores open while the services are loaded: each takes half of the time that a start takes.
   const [core, { openServers }] = await Promise.all([openCore(config, logger, clock), import('./compose-servers.ts')]);
   stack.use(core);
-  const { identity, connectionParams, backends, shared } = core;
+  const { identity, connectionParams, backends, shared, kms } = core;
 
   const checks: Check[] = [{ name: 'stores', check: () => backends.check() }];
   if (shared) {
     checks.push({ name: 'redis', check: () => shared.check() });
+  }
+  if (kms) {
+    checks.push({ name: 'kms', check: () => kms.check() });
   }
   const servers = await openServers(config, logger, core, checks);
   const workers: Worker[] = [];

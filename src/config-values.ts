@@ -226,6 +226,31 @@ function decoded(text: string | undefined): string | undefined {
   }
 }
 
+/** Where a service is: a URL without a path. */
+export function serviceUrl(text: string): string {
+  const url = URL.parse(text);
+  if ((url?.protocol !== 'https:' && url?.protocol !== 'http:') || url.pathname !== '/' || url.search || url.username) {
+    throw new ValueError(`must be a URL such as https://service.example:8443, without a path, not "${text}"`);
+  }
+  return url.href;
+}
+
+/** The full name of a key ring in Cloud KMS. */
+export function keyRing(text: string): string {
+  if (!/^projects\/[^/\s]+\/locations\/[^/\s]+\/keyRings\/[\w-]{1,63}$/.test(text)) {
+    throw new ValueError(`must be like projects/PROJECT/locations/LOCATION/keyRings/RING, not "${text}"`);
+  }
+  return text;
+}
+
+/** The name of a key within a key ring. */
+export function keyName(text: string): string {
+  if (!/^[\w-]{1,63}$/.test(text)) {
+    throw new ValueError(`must be the name of a key in KMS_KEY_RING (letters, digits, _ and -), not "${text}"`);
+  }
+  return text;
+}
+
 export function anyText(text: string): string {
   return text;
 }

@@ -15,6 +15,8 @@ import {
   httpUrl,
   integer,
   isLoopback,
+  keyName,
+  keyRing,
   listOf,
   octets,
   oneBuilt,
@@ -22,6 +24,7 @@ import {
   port,
   type ReadValue,
   redisUrl,
+  serviceUrl,
   ValueError,
   yesOrNo,
 } from './config-values.ts';
@@ -68,7 +71,11 @@ const SETTINGS = {
   dataDirectory: setting('DATA_DIR', './data', path.normalize),
   objectStore: setting('OBJECT_STORE', 'local', backend(['gcs'])),
   records: setting('RECORDS', 'local', backend(['firestore'])),
-  keys: setting('KEYS', 'local', backend(['gcp-kms'])),
+  keys: setting('KEYS', 'local', oneOf(['local', 'gcp-kms'])),
+  kmsKeyRing: optional('KMS_KEY_RING', keyRing),
+  kmsIdentityKey: setting('KMS_IDENTITY_KEY', 'identity', keyName),
+  kmsWrappingKey: setting('KMS_WRAPPING_KEY', 'session-keys', keyName),
+  kmsEndpoint: optional('KMS_ENDPOINT', serviceUrl),
   signals: setting('SIGNALS', 'local', oneOf(['local', 'redis'])),
   redisUrl: optional('REDIS_URL', redisUrl),
 
@@ -212,6 +219,9 @@ function faultsBetween(config: Partial<Config>): string[] {
   // One that is wrong has its own fault: then the key is missing.
   if (config.signals === 'redis' && 'redisUrl' in config && config.redisUrl === undefined) {
     faults.push('REDIS_URL must be set where SIGNALS is redis');
+  }
+  if (config.keys === 'gcp-kms' && 'kmsKeyRing' in config && config.kmsKeyRing === undefined) {
+    faults.push('KMS_KEY_RING must be set where KEYS is gcp-kms');
   }
   if (services?.length === 0) {
     faults.push('SERVICES must name at least one service');
