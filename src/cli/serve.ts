@@ -43,7 +43,7 @@ export async function serve(environment: Environment, version: string): Promise<
     log.logger.info('Stopped');
     return CLEAN;
   } finally {
-    log.flush();
+    await log.close();
   }
 }
 
@@ -53,7 +53,7 @@ function announce(gateway: Gateway, config: Config, version: string, log: Log): 
   const listening = Object.fromEntries(gateway.services.map(({ name, url }) => [name, url]));
   const milliseconds = Math.round(performance.now());
   log.logger.info({ nodeId, internetAddress, listening, version, milliseconds }, 'Ready');
-  log.flush();
+  void log.flush();
   const rows = [
     ['Node id', nodeId],
     ['Internet address', internetAddress],
@@ -73,8 +73,7 @@ function stopSignal(log: Log): Promise<string> {
       resolve(signal);
     } else if (performance.now() - first > SAME_SIGNAL) {
       log.logger.warn({ signal }, 'Ending at once');
-      log.flush();
-      process.exit(FAULT);
+      void log.flush().then(() => process.exit(FAULT));
     }
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
@@ -85,7 +84,6 @@ function stopSignal(log: Log): Promise<string> {
 function endOnFaults(log: Log): void {
   process.on('uncaughtException', (err) => {
     log.logger.fatal({ err }, 'Uncaught error');
-    log.flush();
-    process.exit(FAULT);
+    void log.flush().then(() => process.exit(FAULT));
   });
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,7 +10,7 @@ import { suite, type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { readConnectionParams } from '../../src/awala/connection-params.ts';
-import { projectRoot, type SpawnedGateway, spawnGateway, temporaryDirectory } from '../support/gateway.ts';
+import { FREE_PORTS, projectRoot, type SpawnedGateway, spawnGateway, temporaryDirectory } from '../support/gateway.ts';
 
 const run = promisify(execFile);
 
@@ -133,6 +133,31 @@ suite('The program', () => {
     await using gateway = await spawnGateway({ environment: { GRACE_PERIOD: '200ms' } });
     using _request = await requestInHand(gateway.poweb);
     assert.deepEqual(await gateway.end('SIGTERM'), { code: 0, signal: null });
+  });
+});
+
+suite('A log that cannot be written', () => {
+  test('does not hold up the gateway, from its start to its end', async (context) => {
+    const full = openSync('/dev/full', 'w');
+    context.after(() => closeSync(full));
+    const environment = { PATH: process.env['PATH'], ...FREE_PORTS, DATA_DIR: directoryOf(context) };
+    const program = path.join(projectRoot, 'src/cli/main.ts');
+    const gateway = spawn(process.execPath, [program, 'serve'], { env: environment, stdio: ['ignore', full, 'pipe'] });
+    context.after(() => gateway.kill('SIGKILL'));
+    const exited = once(gateway, 'exit');
+    const told: string[] = [];
+    let poweb: string | undefined;
+    for await (const line of createInterface(gateway.stderr)) {
+      told.push(line);
+      poweb ??= line.match(/poweb +(http\S+)/)?.[1];
+      if (poweb && told.some((each) => each.includes('the log cannot be written'))) {
+        break;
+      }
+    }
+    assert.ok(poweb);
+    assert.equal((await fetch(poweb)).status, 200);
+    gateway.kill('SIGTERM');
+    assert.deepEqual(await exited, [0, null]);
   });
 });
 

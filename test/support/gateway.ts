@@ -15,7 +15,7 @@ import { createLogger } from '../../src/log.ts';
 export const projectRoot = path.resolve(import.meta.dirname, '../..');
 
 /** Any free ports, so that gateways run side by side. */
-const FREE_PORTS = { POWEB_PORT: '0', POHTTP_PORT: '0', COGRPC_PORT: '0', OPS_PORT: '0' };
+export const FREE_PORTS = { POWEB_PORT: '0', POHTTP_PORT: '0', COGRPC_PORT: '0', OPS_PORT: '0' };
 
 export interface GatewayOptions {
   /** Settings besides the ports and the data directory, as in the environment. */
