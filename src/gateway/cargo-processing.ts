@@ -16,9 +16,10 @@ import { type CargoStorage, cargoSender } from './cargo-storage.ts';
 import type { ChannelSessions } from './channel-sessions.ts';
 import type { CollectedParcels } from './collected-parcels.ts';
 import { GatewayError, type TraceIds } from './errors.ts';
+import { giveBack } from './give-back.ts';
 import type { Identity } from './identity.ts';
 import type { Mailboxes } from './mailbox.ts';
-import { parcelDigest } from './parcel-at-rest.ts';
+import { expiryAtRest, parcelDigest } from './parcel-at-rest.ts';
 import type { ParcelDelivery } from './parcel-delivery.ts';
 import type { Clock, StoredObject } from './ports.ts';
 import type { Revocations } from './revocations.ts';
@@ -113,7 +114,9 @@ export class CargoProcessing {
     const { sessions, certificates } = this.parts;
     const cargo = readRamfMessage(RamfType.CARGO, body, certificates);
     ids.cargo = cargo.messageId;
-    return readCargoMessageSet(await sessions.decrypt(cargo.payload, cargoSender(key), cargo.creation));
+    const plaintext = await sessions.decrypt(cargo.payload, cargoSender(key), cargo.creation);
+    giveBack(body);
+    return readCargoMessageSet(plaintext);
   }
 
   private async takeAll(
@@ -199,7 +202,7 @@ export class CargoProcessing {
       }
       refusal = error;
     }
-    await collected.add(peer, { ...name, content, expiry: parcel.expiry });
+    await collected.add(peer, { ...name, content, expiry: expiryAtRest(parcel, this.parts.clock.now()) });
     if (refusal) {
       throw refusal;
     }

@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import type { CargoOutcome, CargoProcessing, ItemOutcome } from '../gateway/cargo-processing.ts';
 import { CARGO_QUEUE } from '../gateway/cargo-storage.ts';
 import { type Clock, StoreError, type TakenItem, type WorkQueue } from '../gateway/ports.ts';
-import { HOUR, MINUTE, SECOND } from '../gateway/time.ts';
+import { MINUTE, SECOND } from '../gateway/time.ts';
 
 /** Cargoes that are open at the same time, each with some 30 MiB in memory, and how many of one private gateway. */
 const CONCURRENT_CARGOES = 4;
@@ -18,7 +18,7 @@ const LEASE = 5 * MINUTE;
 
 /** The first and the longest wait of cargo that has to wait, in milliseconds. */
 const FIRST_WAIT = 5 * SECOND;
-const LONGEST_WAIT = HOUR;
+const LONGEST_WAIT = 10 * MINUTE;
 
 /** How long the worker waits when the queue itself is away, in milliseconds. */
 const QUEUE_PAUSE = SECOND;
