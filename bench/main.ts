@@ -12,6 +12,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   'live-latency': async () => (await import('./live-latency.ts')).liveLatencyRows,
   'idle-collections': async () => (await import('./idle-collections.ts')).idleCollectionsRows,
   outbound: async () => (await import('./outbound.ts')).outboundRows,
+  cargo: async () => (await import('./cargo.ts')).cargoRows,
   'start-up': async () => (await import('./start-up.ts')).startUpRows,
 };
 
