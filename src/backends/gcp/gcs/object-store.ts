@@ -1,0 +1,270 @@
+/**
+ * The object store in a bucket of Google Cloud Storage: an object's version is its generation.
+ *
+ * What it costs: `put` one class A operation, `get` two class B (an object and its custom metadata cannot be had in one),
+ * `list` one class A for each 1,000 objects, `delete` none. https://cloud.google.com/storage/pricing#operations-pricing
+ */
+
+import { setTimeout as after } from 'node:timers/promises';
+import type { Bucket } from '@google-cloud/storage';
+import {
+  type Clock,
+  type ObjectEntry,
+  type ObjectStore,
+  type PutOptions,
+  type StoredObject,
+  StoreError,
+} from '../../../gateway/ports.ts';
+import { crc32c } from '../crc32c.ts';
+import { statusOf, storeError } from './errors.ts';
+import { ENTRY_FIELDS, type ObjectResource, readEntry, writeMetadata } from './object-metadata.ts';
+
+/** The most that a page can have: https://cloud.google.com/storage/docs/json_api/v1/objects/list */
+const PAGE_ENTRIES = 1000;
+/** A power of two, so that an arrival is written and read without loss. */
+const TICKS_PER_MS = 1024;
+/** How often a body is read that was replaced, or changed on its way, before the store counts as away. */
+const READS = 3;
+/** Printable ASCII, without what the client would replace. */
+const KEY_PATTERN = /^(?!.*\{\{)[\x20-\x7e]{1,512}$/;
+const PREFIX_PATTERN = /^(?!.*\{\{)[\x20-\x7e]{0,512}$/;
+/** Generations are positive and have 64 bits. */
+const GENERATION_PATTERN = /^[1-9]\d{0,18}$/;
+const CONTENT_TYPE = 'application/octet-stream';
+
+export interface GcsObjectStoreParts {
+  /** Of a client that retries always: see `openGcs`. */
+  readonly bucket: Bucket;
+  readonly clock: Clock;
+  /** Milliseconds that an operation may take, all retries included. */
+  readonly patience: number;
+  /** Milliseconds that an object may stay at most, whatever its expiry. */
+  readonly maxAge: number;
+}
+
+export class GcsObjectStore implements ObjectStore {
+  private readonly bucket: Bucket;
+  private readonly clock: Clock;
+  private readonly patience: number;
+  private readonly maxAge: number;
+  private lastTick = 0;
+  /** The last put under a key that is under way: the next one waits for it, so that what arrived last stays. */
+  private readonly putting = new Map<string, Promise<unknown>>();
+
+  constructor({ bucket, clock, patience, maxAge }: GcsObjectStoreParts) {
+    this.bucket = bucket;
+    this.clock = clock;
+    this.patience = patience;
+    this.maxAge = maxAge;
+  }
+
+  async put(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
+    if (!KEY_PATTERN.test(key)) {
+      throw new TypeError('An object key is 1 to 512 printable ASCII characters, without "{{"');
+    }
+    const entry = {
+      key,
+      arrival: this.nextArrival(),
+      expiry: Math.min(Math.floor(expiry), Math.floor(this.clock.now() + this.maxAge)),
+      size: body.length,
+      metadata,
+    };
+    const custom = writeMetadata(entry);
+    // The only copy: the caller may reuse the buffer.
+    const copy = Buffer.from(body);
+    const checksum = checksumOf(copy);
+    const version = await this.afterOthers(key, () =>
+      this.bounded('put', () => this.upload(key, copy, checksum, custom)),
+    );
+    return { ...entry, version };
+  }
+
+  async get(key: string): Promise<StoredObject | undefined> {
+    return this.bounded('get', async () => {
+      for (let read = 0; read < READS; read++) {
+        const [entry, media] = await Promise.all([this.look(key), this.download(key)]);
+        if (!entry || !media || this.isExpired(entry)) {
+          return undefined;
+        }
+        const isWhole = media.body.length === entry.size && checksumOf(media.body) === media.checksum;
+        if (media.version === entry.version && isWhole) {
+          return { ...entry, body: media.body };
+        }
+      }
+      throw new StoreError('STORE_AWAY', `Cloud Storage could not get "${key}" whole`);
+    });
+  }
+
+  async *list(prefix: string): AsyncIterable<ObjectEntry> {
+    if (!PREFIX_PATTERN.test(prefix)) {
+      throw new TypeError('A prefix is up to 512 printable ASCII characters, without "{{"');
+    }
+    let pageToken: string | undefined;
+    do {
+      const page = await this.bounded('list', () => this.readPage(prefix, PAGE_ENTRIES, pageToken));
+      for (const resource of page.items) {
+        const entry = readEntry(resource);
+        if (entry && !this.isExpired(entry)) {
+          yield entry;
+        }
+      }
+      pageToken = page.nextPageToken;
+    } while (pageToken !== undefined);
+  }
+
+  /**
+   * Where the answer to a delete was lost and the client asks again, the object is gone already: then this tells false,
+   * although the object went by this call.
+   */
+  async delete(key: string, version?: string): Promise<boolean> {
+    if (!KEY_PATTERN.test(key) || (version !== undefined && !GENERATION_PATTERN.test(version))) {
+      return false;
+    }
+    return this.bounded('delete', async () => {
+      try {
+        // Without a precondition the client deletes whatever is there.
+        await this.bucket.file(key).delete(version === undefined ? {} : { ifGenerationMatch: version });
+        return true;
+      } catch (error) {
+        // 412: the object has another generation. https://cloud.google.com/storage/docs/request-preconditions
+        if (statusOf(error) === 404 || statusOf(error) === 412) {
+          return false;
+        }
+        throw error;
+      }
+    });
+  }
+
+  /** Resolves when the bucket can be listed. @throws StoreError */
+  async check(): Promise<void> {
+    await this.bounded('list', () => this.readPage('', 1));
+  }
+
+  /** Uploads in one request. @returns the generation */
+  private async upload(
+    key: string,
+    body: Buffer,
+    checksum: string,
+    custom: ReturnType<typeof writeMetadata>,
+  ): Promise<string> {
+    const file = this.bucket.file(key);
+    await file.save(body, {
+      // A resumable upload takes two requests, and pays off where connections break in the middle of gigabytes.
+      resumable: false,
+      // The service compares our checksum before it keeps the object. The client's own comparison comes after that, and
+      // deletes whatever is under the key then.
+      validation: false,
+      metadata: { contentType: CONTENT_TYPE, crc32c: checksum, ...custom },
+    });
+    const { generation, crc32c: kept } = file.metadata as ObjectResource;
+    if (generation === undefined || kept !== checksum) {
+      if (generation !== undefined) {
+        await this.delete(key, `${generation}`);
+      }
+      throw new StoreError('STORE_AWAY', `Cloud Storage keeps other octets under "${key}" than it was given`);
+    }
+    return `${generation}`;
+  }
+
+  private async look(key: string): Promise<ObjectEntry | undefined> {
+    try {
+      const [resource] = await this.bucket.file(key).getMetadata();
+      return readEntry(resource as ObjectResource);
+    } catch (error) {
+      return undefinedIfMissing(error);
+    }
+  }
+
+  /** Reads the body; its checksum is what the service says it should be. */
+  private async download(key: string): Promise<{ version: string; checksum: string; body: Buffer } | undefined> {
+    const headers = new Map<string, string>();
+    const chunks: Buffer[] = [];
+    try {
+      // The client would verify nothing where a header is missing, so that is done above.
+      const stream = this.bucket.file(key).createReadStream({ validation: false, decompress: false });
+      stream.on('response', (response: { headers: Record<string, string> }) => {
+        for (const [name, value] of Object.entries(response.headers)) {
+          headers.set(name.toLowerCase(), value);
+        }
+      });
+      for await (const chunk of stream) {
+        chunks.push(chunk as Buffer);
+      }
+    } catch (error) {
+      if (headers.has('x-goog-generation') && statusOf(error) === undefined) {
+        // The connection broke within the body, where the client does not try again: what came fails its checksum.
+        return { version: '', checksum: '', body: Buffer.alloc(0) };
+      }
+      return undefinedIfMissing(error);
+    }
+    const checksum = /(?:^|,)\s*crc32c=([^,]+)/.exec(headers.get('x-goog-hash') ?? '')?.[1] ?? '';
+    return { version: headers.get('x-goog-generation') ?? '', checksum, body: Buffer.concat(chunks) };
+  }
+
+  private async readPage(prefix: string, maxResults: number, pageToken?: string) {
+    const [items, , response] = await this.bucket.getFiles({
+      prefix,
+      maxResults,
+      autoPaginate: false,
+      fields: `nextPageToken,items(${ENTRY_FIELDS})`,
+      ...(pageToken !== undefined && { pageToken }),
+    });
+    // With `fields`, the client gives the resources as they are.
+    return {
+      items: items as unknown as ObjectResource[],
+      nextPageToken: (response as { nextPageToken?: string }).nextPageToken,
+    };
+  }
+
+  private async afterOthers<Value>(key: string, put: () => Promise<Value>): Promise<Value> {
+    const mine = (this.putting.get(key) ?? Promise.resolve()).then(put, put);
+    this.putting.set(key, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.putting.get(key) === mine) {
+        this.putting.delete(key);
+      }
+    }
+  }
+
+  /** Bounds an operation with all its retries. @throws StoreError */
+  private async bounded<Value>(what: string, work: () => Promise<Value>): Promise<Value> {
+    const ended = new AbortController();
+    const tooLate = after(this.patience, undefined, { signal: ended.signal }).then(
+      () => Promise.reject(new StoreError('STORE_AWAY', `Cloud Storage could not ${what} in ${this.patience} ms`)),
+      () => new Promise<never>(() => {}),
+    );
+    try {
+      return await Promise.race([work(), tooLate]);
+    } catch (error) {
+      throw storeError(what, error);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  /** In milliseconds; later than any that was handed out before. */
+  private nextArrival(): number {
+    this.lastTick = Math.max(Math.floor(this.clock.now() * TICKS_PER_MS), this.lastTick + 1);
+    return this.lastTick / TICKS_PER_MS;
+  }
+
+  private isExpired(entry: ObjectEntry): boolean {
+    return entry.expiry < this.clock.now();
+  }
+}
+
+function undefinedIfMissing(error: unknown): undefined {
+  if (statusOf(error) !== 404) {
+    throw error;
+  }
+  return undefined;
+}
+
+/** CRC-32C in base64, big-endian: https://cloud.google.com/storage/docs/json_api/v1/objects#crc32c */
+function checksumOf(octets: Uint8Array): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32c(octets));
+  return bytes.toString('base64');
+}
