@@ -26,7 +26,7 @@ import type { Revocations } from './revocations.ts';
 import { CLOCK_DRIFT } from './time.ts';
 
 /** Messages of one cargo that are taken care of at the same time, so that stores can group their writes. */
-const CONCURRENT_ITEMS = 32;
+const CONCURRENT_ITEMS = 128;
 
 /** What became of one message. */
 export interface ItemOutcome {

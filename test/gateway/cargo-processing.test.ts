@@ -168,7 +168,7 @@ describe('Cargo', () => {
     await using cargo = await openCargoRoom();
     const { room } = cargo;
     const sender = await CargoSender.register(room);
-    const parcels = await Promise.all(Array.from({ length: 40 }, () => sender.parcel()));
+    const parcels = await Promise.all(Array.from({ length: 300 }, () => sender.parcel()));
     await cargo.delivery.deliver(await sender.cargo(parcels), { trace: 'a' });
     let puts = 0;
     const { objects } = room.backends;
@@ -179,8 +179,8 @@ describe('Cargo', () => {
     assert.equal((await Array.fromAsync(objects.list('cargo/'))).length, 1);
     const { outcomes } = await openAll(cargo);
     assert.deepEqual(outcomes, ['opened']);
-    assert.equal((await waiting(cargo, sender.id)).length, 40);
-    assert.equal((await owed(cargo, sender.id)).length, 40);
+    assert.equal((await waiting(cargo, sender.id)).length, 300);
+    assert.equal((await owed(cargo, sender.id)).length, 300);
   });
 });
 

@@ -105,7 +105,7 @@ describe('The cargo worker', () => {
     const cargo = await openRoom(t);
     const { objects } = cargo.room.backends;
     const sender = await CargoSender.register(cargo.room);
-    const parcels = await Promise.all(Array.from({ length: 100 }, () => sender.parcel()));
+    const parcels = await Promise.all(Array.from({ length: 300 }, () => sender.parcel()));
     await cargo.delivery.deliver(await sender.cargo(parcels), { trace: 'a' });
     const barrier = new Barrier();
     barrier.hold();
@@ -120,13 +120,13 @@ describe('The cargo worker', () => {
     const stopped = worker.stop(NOW);
     barrier.release();
     await stopped;
-    assert.ok((await Array.fromAsync(cargo.room.mailboxes.list(sender.id))).length < 100);
+    assert.ok((await Array.fromAsync(cargo.room.mailboxes.list(sender.id))).length < 300);
     assert.partialDeepStrictEqual(await items(cargo), [{ attempts: 0 }]);
 
     const { worker: next, logged } = newWorker(cargo, t);
     next.start();
     await logged('Cargo opened');
-    assert.equal((await Array.fromAsync(cargo.room.mailboxes.list(sender.id))).length, 100);
+    assert.equal((await Array.fromAsync(cargo.room.mailboxes.list(sender.id))).length, 300);
   });
 
   test('leaves a cargo that another opened meanwhile', async (t) => {
