@@ -1,5 +1,6 @@
 /** Backends on a Redis of the tests', as many processes' worth as a test wants. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { LocalMeters } from '../../src/backends/local/meters.ts';
 import type { RedisAddress } from '../../src/backends/redis/address.ts';
 import type { RedisLog } from '../../src/backends/redis/client.ts';
@@ -26,4 +27,25 @@ export async function redisBackends(
     newStandIn: () => new LocalMeters(clock),
     ...rest,
   });
+}
+
+/** Resolves when Redis answers this process. */
+export async function isBack(backends: RedisBackends): Promise<void> {
+  while (!(await answers(backends))) {
+    await pause(10);
+  }
+}
+
+/** Resolves when this process knows that Redis is away. */
+export async function isAway(backends: RedisBackends): Promise<void> {
+  while (await answers(backends)) {
+    await pause(1);
+  }
+}
+
+function answers(backends: RedisBackends): Promise<boolean> {
+  return backends.check().then(
+    () => true,
+    () => false,
+  );
 }

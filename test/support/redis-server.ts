@@ -172,3 +172,17 @@ async function ask(port: number, words: readonly string[]): Promise<string> {
     socket.destroy();
   }
 }
+
+/** How often each command was called by clients since the last `CONFIG RESETSTAT`; scripts' own calls aside. */
+export async function commandCounts(
+  server: RedisServer,
+): Promise<Record<'evalsha' | 'eval' | 'publish' | 'subscribe', number>> {
+  const statistics = await server.ask('INFO', 'commandstats');
+  const count = (command: string) => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(statistics)?.[1] ?? 0);
+  return {
+    evalsha: count('evalsha'),
+    eval: count('eval'),
+    publish: count('publish'),
+    subscribe: count('subscribe'),
+  };
+}

@@ -79,8 +79,6 @@ export function connect(address: RedisAddress, isForSubscriptions: boolean): Con
 
 export class RedisClient {
   readonly connection: Connection;
-  /** How many commands were sent. */
-  commands = 0;
   /** Why Redis cannot be used; undefined when all is well. */
   private trouble: string | undefined = 'not connected yet';
 
@@ -158,7 +156,6 @@ export class RedisClient {
       throw new StoreError('STORE_AWAY', `Redis is away: ${this.reason}`);
     }
     try {
-      this.commands++;
       return await ask();
     } catch (error) {
       const isFull = (error as Error).message.startsWith('OOM');

@@ -1,18 +1,18 @@
 /** What the processes of one gateway share by Redis: signals, work and meters. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Clock, Meters, Random, Signals, WorkQueue } from '../../gateway/ports.ts';
+import type { Clock, Meters, QueueName, Random, Signals, WorkQueue } from '../../gateway/ports.ts';
 import type { RedisAddress } from './address.ts';
 import { RedisClient, type RedisLog } from './client.ts';
 import { RedisMeters } from './meters.ts';
 import { RedisSignals } from './signals.ts';
-import { RedisWorkQueue } from './work-queue.ts';
+import { type GivenUp, RedisWorkQueue } from './work-queue.ts';
 
 export interface RedisBackends extends AsyncDisposable {
   readonly signals: Signals;
   readonly meters: Meters;
   readonly work: WorkQueue;
-  /** Commands sent to Redis so far, those to wait for signals aside. */
-  readonly commands: number;
+  /** What expired before it was done, newest first. @throws StoreError */
+  givenUp(queue: QueueName): Promise<GivenUp[]>;
   /** Deletes what expired. To be called every minute. @throws StoreError */
   housekeeping(): Promise<void>;
   /** @throws StoreError when Redis is away: then meters are this process's alone, and no other hears its signals */
@@ -63,9 +63,7 @@ export async function openRedisBackends({
     signals,
     meters,
     work,
-    get commands() {
-      return client.commands;
-    },
+    givenUp: (queue) => work.givenUp(queue),
     housekeeping: () => work.deleteExpired(),
     check: () => client.check(),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),

@@ -56,6 +56,7 @@ export class RedisSignals implements Signals, AsyncDisposable {
   private mustRejoinAgain = false;
   private readonly heartbeat: NodeJS.Timeout;
   private makingGood: NodeJS.Timeout | undefined;
+  private isLost = false;
   private isClosed = false;
 
   /** @param parts.prefix what all channels of this gateway start with in Redis */
@@ -66,8 +67,9 @@ export class RedisSignals implements Signals, AsyncDisposable {
     this.log = parts.log;
     this.pace = new GapPace((subscription) => this.tellGap(subscription));
     this.connection = connect(parts.address, true);
-    // Each attempt to connect fails with one, and the client tells that Redis is away.
+    // Each attempt to connect fails with one.
     this.connection.on('error', () => undefined);
+    this.connection.on('close', () => this.noteLoss());
     const hear = (channel: Buffer | string, message: Buffer) => this.hear(channel.toString(), message);
     this.channels.set(EVERYONE, { subscribers: [], joined: Promise.resolve() });
     if (this.connection instanceof Cluster) {
@@ -134,6 +136,13 @@ export class RedisSignals implements Signals, AsyncDisposable {
     return this.connection.status === 'ready';
   }
 
+  private noteLoss(): void {
+    if (!this.isLost && !this.isClosed) {
+      this.isLost = true;
+      this.log.warn({}, 'Signals of other processes are lost');
+    }
+  }
+
   /** Never rejects: what could not be joined now is joined later, and is told of the gap. */
   private async join(channels: readonly string[]): Promise<void> {
     try {
@@ -176,6 +185,7 @@ export class RedisSignals implements Signals, AsyncDisposable {
   }
 
   private async rejoinAll(): Promise<void> {
+    this.isLost = false;
     const names = [...this.channels.keys()];
     for (let start = 0; start < names.length && !this.isClosed; start += BATCH) {
       // Those that went meanwhile are not joined any more.
