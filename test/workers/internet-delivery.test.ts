@@ -141,6 +141,22 @@ test('While a destination rests, nothing goes there, others flow, and all goes a
   assert.deepEqual(await room.waiting(), []);
 });
 
+test('A resolver that is away for long does not make destinations rest for long', async () => {
+  await using room = await openDeliveryRoom(async () => {
+    throw new DeliveryFault('RESOLVER_AWAY', 'connect ECONNREFUSED');
+  });
+  await room.put(GOOD);
+  const waits: number[] = [];
+  for (let attempts = 1; attempts <= 6; attempts++) {
+    const line = (await room.logged('Parcel not sent yet', attempts)).at(-1);
+    await room.worker.settled();
+    const wait = Date.parse(`${line?.['next']}`) - room.room.clock.now();
+    waits.push(wait);
+    await room.advance(wait);
+  }
+  assert.deepEqual(waits, [30 * SECOND, MINUTE, ...Array(4).fill(2 * MINUTE)]);
+});
+
 test('Of many parcels for a destination that is down, each rest lets one try', async () => {
   const tries: number[] = [];
   await using room = await openDeliveryRoom(async () => {

@@ -2,6 +2,7 @@
  * Connections to Internet nodes: a pool a host and port, kept alive between deliveries, and pools within a bound.
  */
 import { type buildConnector, Pool } from 'undici';
+import { DeliveryFault } from '../../gateway/delivery-fault.ts';
 import { SECOND } from '../../gateway/time.ts';
 
 /** Pools beyond which the longest unused go. */
@@ -17,6 +18,7 @@ export class ConnectionPools {
   private readonly connect: buildConnector.connector;
   private readonly connections: number;
   private readonly pools = new Map<string, Pool>();
+  private isDestroyed = false;
 
   /** @param parts.connections how many one pool may have at once */
   constructor(parts: { connect: buildConnector.connector; connections: number }) {
@@ -24,8 +26,14 @@ export class ConnectionPools {
     this.connections = parts.connections;
   }
 
-  /** @param origin of HTTPS, such as `https://pohttp.example:443` */
+  /**
+   * @param origin of HTTPS, such as `https://pohttp.example:443`
+   * @throws DeliveryFault CONNECTION_FAILED when all was cut
+   */
   to(origin: string): Pool {
+    if (this.isDestroyed) {
+      throw new DeliveryFault('CONNECTION_FAILED', 'Connections are cut: the worker stops');
+    }
     const pool =
       this.pools.get(origin) ??
       new Pool(origin, {
@@ -46,6 +54,7 @@ export class ConnectionPools {
 
   /** Cuts all connections; what is under way fails. */
   async destroy(): Promise<void> {
+    this.isDestroyed = true;
     const pools = [...this.pools.values()];
     this.pools.clear();
     await Promise.all(pools.map((pool) => pool.destroy()));

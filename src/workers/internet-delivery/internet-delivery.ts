@@ -24,6 +24,9 @@ const OCTETS_IN_HAND = 48 * 1024 * 1024;
 /** Longer than any delivery lasts, redirects and further hosts included, in milliseconds. */
 const LEASE = 60 * MINUTE;
 
+/** Waits grow no further when the resolver is away, so that all goes soon after it is back. */
+const MOST_RESOLVER_FAILURES = 3;
+
 /** How long to wait when a store is away, in milliseconds. */
 const STORE_PAUSE = SECOND;
 
@@ -193,7 +196,7 @@ export class InternetDelivery {
     const give = await (attempt.isOnTrial ? this.trialOctets : this.octets).take(item.size);
     let outcome: Outcome;
     try {
-      outcome = await this.deliverStored(item, attempt);
+      outcome = this.end.signal.aborted ? this.giveBack(item, attempt) : await this.deliverStored(item, attempt);
     } catch (error) {
       this.destinations.abandoned(attempt);
       outcome = { end: () => Promise.reject(error) };
@@ -270,6 +273,11 @@ export class InternetDelivery {
     }
   }
 
+  private giveBack(item: TakenItem, attempt: Attempt): Outcome {
+    this.destinations.abandoned(attempt);
+    return { end: () => this.parts.queue.release(item) };
+  }
+
   private setBack(
     item: TakenItem,
     attempt: Attempt,
@@ -280,12 +288,19 @@ export class InternetDelivery {
     const { queue, clock, chance, log, journal } = this.parts;
     if (this.end.signal.aborted) {
       // It may be our own end that cut it.
-      this.destinations.abandoned(attempt);
-      return { end: () => queue.release(item) };
+      return this.giveBack(item, attempt);
     }
-    const rest = this.destinations.failed(attempt);
     const attempts = item.attempts + 1;
-    const due = clock.now() + retryWait(attempts, chance());
+    let due = clock.now() + retryWait(attempts, chance());
+    let rest: number | undefined;
+    if (code === 'RESOLVER_AWAY') {
+      // Which tells nothing of the destination.
+      this.destinations.abandoned(attempt);
+      due = clock.now() + retryWait(Math.min(attempts, MOST_RESOLVER_FAILURES), chance());
+      rest = due;
+    } else {
+      rest = this.destinations.failed(attempt);
+    }
     const next = Math.max(due, rest ?? 0);
     log.info({ ...told, code, reason, attempts, next: new Date(next).toISOString() }, 'Parcel not sent yet');
     journal.record({ event: 'postponed', ...told, code, reason, next });
