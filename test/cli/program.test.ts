@@ -6,6 +6,7 @@ import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync } fr
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { suite, type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -147,7 +148,7 @@ suite('A log that cannot be written', () => {
     const exited = once(gateway, 'exit');
     const told: string[] = [];
     let poweb: string | undefined;
-    for await (const line of createInterface(gateway.stderr)) {
+    for await (const line of createInterface(gateway.stderr as Readable)) {
       told.push(line);
       poweb ??= line.match(/poweb +(http\S+)/)?.[1];
       if (poweb && told.some((each) => each.includes('the log cannot be written'))) {

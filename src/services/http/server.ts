@@ -131,6 +131,8 @@ export class HttpServer implements Service {
       childLoggerFactory: (logger) => logger,
       logController: new LogController({ disableRequestLogging: true }),
       genReqId: () => randomUUID(),
+      // A request that was under way when the stop began is served; fastify's own 503 would not say when to come back.
+      return503OnClosing: false,
       trustProxy: proxies.length > 0 ? this.isTrustedProxy : false,
       clientErrorHandler: (error, socket) => this.answerBrokenRequest(error, socket),
     }) as unknown as FastifyInstance;

@@ -146,6 +146,20 @@ describe('The stop', () => {
     await busy.closed();
   });
 
+  test('serves a request whose headers were under way', async (t) => {
+    const { url, server } = await start(t);
+    const begun = await RawConnection.open(url);
+    await begun.write('GET /address HTTP/1.1\r\nHost: gateway.test\r\n');
+    // An answer over a later connection says that the server has read what came before it.
+    await server.check();
+    const stopped = server.stop(AbortSignal.timeout(60_000));
+    await begun.write('\r\n');
+    const response = await begun.response();
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get('connection'), 'close');
+    await stopped;
+  });
+
   test('cuts what is still open at its deadline', async (t) => {
     const { gate, arrived } = gated();
     const { url, server } = await start(t, {}, gate);
