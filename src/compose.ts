@@ -68,7 +68,9 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
   );
   const redis = config.signals === 'redis' ? await import('./compose-redis.ts') : undefined;
   const shared = stack.use(await redis?.openShared(config, logger, clock));
-  const backends = shared && redis ? redis.withShared(local, shared) : local;
+  const sharing = shared && redis ? redis.withShared(local, shared) : local;
+  const bucket = config.objectStore === 'gcs' ? await import('./compose-gcs.ts') : undefined;
+  const backends = bucket ? await bucket.withBucket(sharing, config, logger, clock) : sharing;
   const { objects, records, signals, meters, work } = backends;
   const keys = config.keys === 'gcp-kms' ? await import('./compose-kms.ts') : undefined;
   const kms = stack.use(await keys?.openKeys(config, { records, clock, log: logger }));

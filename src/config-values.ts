@@ -251,6 +251,14 @@ export function keyName(text: string): string {
   return text;
 }
 
+/** The name of a bucket: https://cloud.google.com/storage/docs/buckets#naming */
+export function bucketName(text: string): string {
+  if (!/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/.test(text)) {
+    throw new ValueError(`must be the name of a bucket, such as relay-messages, not "${text}"`);
+  }
+  return text;
+}
+
 export function anyText(text: string): string {
   return text;
 }

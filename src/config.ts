@@ -10,6 +10,7 @@ import {
   addressRange,
   anyText,
   bindHost,
+  bucketName,
   domainName,
   duration,
   httpUrl,
@@ -69,7 +70,9 @@ const SETTINGS = {
   opsPort: setting('OPS_PORT', '8090', port),
 
   dataDirectory: setting('DATA_DIR', './data', path.normalize),
-  objectStore: setting('OBJECT_STORE', 'local', backend(['gcs'])),
+  objectStore: setting('OBJECT_STORE', 'local', oneOf(['local', 'gcs'])),
+  gcsBucket: optional('GCS_BUCKET', bucketName),
+  gcsMaxAge: setting('GCS_MAX_AGE', '180d', duration('1d', '180d')),
   records: setting('RECORDS', 'local', backend(['firestore'])),
   keys: setting('KEYS', 'local', oneOf(['local', 'gcp-kms'])),
   kmsKeyRing: optional('KMS_KEY_RING', keyRing),
@@ -217,6 +220,9 @@ function faultsBetween(config: Partial<Config>): string[] {
     faults.push('RESOLVER_URL must be https: what the resolver says must not change on its way');
   }
   // One that is wrong has its own fault: then the key is missing.
+  if (config.objectStore === 'gcs' && 'gcsBucket' in config && config.gcsBucket === undefined) {
+    faults.push('GCS_BUCKET must be set where OBJECT_STORE is gcs');
+  }
   if (config.signals === 'redis' && 'redisUrl' in config && config.redisUrl === undefined) {
     faults.push('REDIS_URL must be set where SIGNALS is redis');
   }
