@@ -3,6 +3,7 @@
  *
  * What is made last ends first, and whatever fails half-way ends what was made before it.
  */
+import { DEFAULT_SESSION_ALGORITHMS } from './awala/cms/write-enveloped-data.ts';
 import { CertificateCache } from './awala/pki/certificate-cache.ts';
 import type { KmsKeys } from './backends/gcp/kms/kms-keys.ts';
 import { type LocalBackends, openLocalBackends } from './backends/local/local-backends.ts';
@@ -91,7 +92,12 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
   });
   const peers = stack.use(await Peers.open({ records, signals, clock, policy: config.registrationPolicy }));
   const revocations = stack.use(await Revocations.open({ records, signals, random, clock }));
-  const sessions = new ChannelSessions({ sessionKeys, peerKeys: new PeerSessionKeys({ records }), random });
+  const sessions = new ChannelSessions({
+    sessionKeys,
+    peerKeys: new PeerSessionKeys({ records }),
+    random,
+    algorithms: { ...DEFAULT_SESSION_ALGORITHMS, content: config.cargoCipher },
+  });
   const connectionParams = new ConnectionParams({ identity, sessionKeys, records, clock });
   const storage = new ParcelStorage({
     objects,

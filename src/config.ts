@@ -58,6 +58,16 @@ const MAX_STORED_PARCEL = 16 * 1024 ** 2;
 /** Android's courier takes no gRPC message of more than 4 MiB, its own framing included. */
 const MAX_SHARED_CARGO = 4 * 1024 ** 2 - 1024;
 
+/** What RS-018 allows; deployed clients read those with CBC (protocol section 1). */
+const CONTENT_CIPHERS = [
+  'aes-128-cbc',
+  'aes-192-cbc',
+  'aes-256-cbc',
+  'aes-128-gcm',
+  'aes-192-gcm',
+  'aes-256-gcm',
+] as const;
+
 const SETTINGS = {
   internetAddress: setting('INTERNET_ADDRESS', 'gateway.test', domainName),
   services: setting('SERVICES', SERVICE_NAMES.join(','), listOf(oneOf(SERVICE_NAMES))),
@@ -111,6 +121,7 @@ const SETTINGS = {
   cargoCount: setting('CARGO_COUNT', '10000', integer(1, 10_000_000)),
   cargoOctets: setting('CARGO_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   cargoSize: setting('CARGO_SIZE', '1MiB', octets(16 * 1024, MAX_SHARED_CARGO)),
+  cargoCipher: setting('CARGO_CIPHER', 'aes-128-cbc', oneOf(CONTENT_CIPHERS)),
   courierCalls: setting('COURIER_CALLS', '64', integer(1, 100_000)),
   courierCallsPerConnection: setting('COURIER_CALLS_PER_CONNECTION', '8', integer(1, 1000)),
   courierCallIdle: setting('COURIER_CALL_IDLE', '2m', duration('1s', '1h')),
