@@ -176,16 +176,16 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
     checks.push({ name: 'kms', check: () => kms.check() });
   }
   const servers = await openServers(config, logger, core, checks);
-  const workers: Worker[] = [];
-  const stop = stopOnce(servers, workers);
+  let workers: Promise<readonly Worker[]> = Promise.resolve([]);
+  const stop = stopOnce(servers, () => workers);
   stack.defer(() => stop(AbortSignal.timeout(config.gracePeriod)));
   await listenAll(servers);
+  checks.push(...servers);
   if (config.services.includes('worker')) {
-    const { startInternetDelivery, startCargoWorker } = await import('./compose-workers.ts');
-    await core.cargo.requeue();
-    workers.push(startInternetDelivery(config, logger, core), startCargoWorker(logger, core));
+    // Nobody waits for them: the doors are open meanwhile.
+    workers = startWorkers(config, logger, core);
+    void workers.then((started) => checks.push(...started));
   }
-  checks.push(...servers, ...workers);
 
   stack.use(await openControlSocket(controlSocketPath(config.dataDirectory), controlAnswers(core, logger)));
   stack.use(keepHouse(config, logger, core));
@@ -213,11 +213,25 @@ async function listenAll(servers: readonly Server[]): Promise<void> {
   }
 }
 
+/** @throws StoreError */
+async function startWorkers(config: Config, logger: Logger, core: Core): Promise<Worker[]> {
+  const { startInternetDelivery, startCargoWorker } = await import('./compose-workers.ts');
+  await core.cargo.requeue();
+  return [startInternetDelivery(config, logger, core), startCargoWorker(logger, core)];
+}
+
 /** Stops all servers and workers together; whoever asks again waits for the same end. */
-function stopOnce(servers: readonly Server[], workers: readonly Worker[]): (deadline: AbortSignal) => Promise<void> {
+function stopOnce(
+  servers: readonly Server[],
+  workers: () => Promise<readonly Worker[]>,
+): (deadline: AbortSignal) => Promise<void> {
   let stopped: Promise<void> | undefined;
+  const stop = async (deadline: AbortSignal) => {
+    const stopWorkers = async () => Promise.all((await workers()).map((worker) => worker.stop(deadline)));
+    await Promise.all([...servers.map((server) => server.stop(deadline)), stopWorkers()]);
+  };
   return (deadline) => {
-    stopped ??= Promise.all([...servers, ...workers].map((one) => one.stop(deadline))).then(() => undefined);
+    stopped ??= stop(deadline);
     return stopped;
   };
 }
