@@ -15,6 +15,9 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import type { CogRPCClient } from '@relaycorp/cogrpc';
 import { CertificateRotation, Parcel, ParcelCollectionAck } from '@relaycorp/relaynet-core';
+import { readEnvelopedData } from '../../src/awala/cms/enveloped-data.ts';
+import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
+import { RamfType, readRamfMessage } from '../../src/awala/ramf/ramf-message.ts';
 import { CARGO_RELAY_NAMES } from '../../src/services/cogrpc/cargo-relay.ts';
 import { type InProcessGateway, projectRoot, startGateway } from '../support/gateway.ts';
 import { OfficialChannel, type OfficialItem } from '../support/official-channel.ts';
@@ -223,6 +226,23 @@ test('an official private gateway reads the certificate that comes in cargo befo
   assert.ok(certificationPath.leafCertificate.expiryDate > expiryDate);
   await certificationPath.leafCertificate.getCertificationPath([], [issuer]);
 });
+
+for (const cipher of ['aes-192-cbc', 'aes-256-cbc']) {
+  test(`an official private gateway reads cargo encrypted by ${cipher}, where an operator wants that`, async () => {
+    await using gateway = await startGateway({ environment: { CARGO_CIPHER: cipher } });
+    const recipient = await OfficialChannel.register(gateway.poweb);
+    const endpoint = await recipient.privateGateway.newEndpoint();
+    const parcel = await endpoint.writeParcel(await endpoint.authorize(await newOfficialIdentity()), Buffer.from('x'));
+    await recipient.privateGateway.deliver(parcel);
+    const courier = await officialCourier(gateway.cogrpc);
+    const [cargo] = await Array.fromAsync(courier.collectCargo(await recipient.newCca()));
+    courier.close();
+    const { payload } = readRamfMessage(RamfType.CARGO, cargo as Buffer, new CertificateCache());
+    assert.equal(readEnvelopedData(payload).cipher, cipher);
+    const [item] = await recipient.open(cargo as Buffer);
+    assert.ok(item?.bytes.equals(Buffer.from(parcel)));
+  });
+}
 
 /** A client that the gRPC library makes from `proto/`. */
 function newClient(name: string, cogrpc: string): InstanceType<ServiceClientConstructor> {
