@@ -1,5 +1,5 @@
 /**
- * Signs CMS SignedData (RFC 5652) as RS-001 has it: one signer, RSA-PSS with SHA-256, in DER with primitive strings.
+ * Signs CMS SignedData (RFC 5652) as RS-001 has it: one signer, RSA-PSS, in DER with primitive strings.
  *
  * Written octet by octet rather than by a library, so that embedded certificates stay exactly as they were issued,
  * and that a long content is hashed and joined without copies of it in between.
@@ -25,38 +25,62 @@ export interface SignedDataOptions {
   readonly isDetached?: boolean;
 }
 
-const SALT_OCTETS = 32;
-
 const NULL = primitive(Tag.NULL, Buffer.alloc(0));
 
-/** Among a CMS message's own algorithms SHA-256 has no parameters (RFC 5754, section 2). */
-const SHA256 = sequence(oid(Oid.SHA256));
+/** All that goes by the hash that a key signs with. */
+interface SignatureScheme {
+  /** As Node names it. */
+  readonly hash: (typeof PLAIN_HASHES)[number];
+  readonly saltOctets: number;
+  /** AlgorithmIdentifiers. */
+  readonly digestAlgorithm: Buffer;
+  readonly signatureAlgorithm: Buffer;
+}
 
-/** In those of RSA-PSS they are NULL (RFC 4055, section 2.1). */
-const SHA256_IN_PSS = sequence(oid(Oid.SHA256), NULL);
+/** What plain signatures of ours may be by: they do not say it themselves. */
+export const PLAIN_HASHES = ['sha256', 'sha512'] as const;
 
-const RSA_PSS_SHA256 = sequence(
-  oid(Oid.RSASSA_PSS),
-  sequence(
-    constructed(contextConstructed(0), SHA256_IN_PSS),
-    constructed(contextConstructed(1), sequence(oid(Oid.MGF1), SHA256_IN_PSS)),
-    constructed(contextConstructed(2), integer(SALT_OCTETS)),
-  ),
-);
+/** By the names that WebCrypto has for hashes. */
+const SCHEMES: Readonly<Record<string, SignatureScheme>> = {
+  'SHA-256': signatureScheme('sha256', Oid.SHA256, 32),
+  'SHA-512': signatureScheme('sha512', Oid.SHA512, 64),
+};
+
+function signatureScheme(hash: SignatureScheme['hash'], hashOid: string, saltOctets: number): SignatureScheme {
+  // Among a CMS message's own algorithms a hash has no parameters (RFC 5754, section 2); in those of RSA-PSS they are
+  // NULL (RFC 4055, section 2.1).
+  const inPss = sequence(oid(hashOid), NULL);
+  const signatureAlgorithm = sequence(
+    oid(Oid.RSASSA_PSS),
+    sequence(
+      constructed(contextConstructed(0), inPss),
+      constructed(contextConstructed(1), sequence(oid(Oid.MGF1), inPss)),
+      constructed(contextConstructed(2), integer(saltOctets)),
+    ),
+  );
+  return { hash, saltOctets, digestAlgorithm: sequence(oid(hashOid)), signatureAlgorithm };
+}
+
+function schemeOf({ privateKey }: SigningKey): SignatureScheme {
+  const { name, hash } = privateKey.algorithm as webcrypto.RsaHashedKeyAlgorithm;
+  const scheme = SCHEMES[hash?.name];
+  if (name !== 'RSA-PSS' || !scheme) {
+    throw new AwalaError('ALGORITHM_UNSUPPORTED', `Key is not for RSA-PSS with ${Object.keys(SCHEMES).join(' or ')}`);
+  }
+  return scheme;
+}
 
 /**
- * Makes the plain RSA-PSS signature of `data`: SHA-256, MGF1 with the same, a salt of 32 octets (RS-018).
+ * Makes the plain RSA-PSS signature of `data`: SHA-256, or SHA-512 where the key is for that; MGF1 with the same, a salt
+ * as long as the hash (RS-018).
  *
  * @throws AwalaError ALGORITHM_UNSUPPORTED when the key is for anything else
  */
-export async function signPlainly(data: Uint8Array, { crypto, privateKey }: SigningKey): Promise<Buffer> {
-  const { name, hash } = privateKey.algorithm as webcrypto.RsaHashedKeyAlgorithm;
-  if (name !== 'RSA-PSS' || hash.name !== 'SHA-256') {
-    throw new AwalaError('ALGORITHM_UNSUPPORTED', 'Key is not for RSA-PSS with SHA-256');
-  }
-  const algorithm = { name: 'RSA-PSS', saltLength: SALT_OCTETS };
+export async function signPlainly(data: Uint8Array, key: SigningKey): Promise<Buffer> {
+  const { saltOctets } = schemeOf(key);
+  const algorithm = { name: 'RSA-PSS', saltLength: saltOctets };
   // WebCrypto's types, and they alone, mind that the octets could be in shared memory.
-  return Buffer.from(await crypto.subtle.sign(algorithm, privateKey, data as Uint8Array<ArrayBuffer>));
+  return Buffer.from(await key.crypto.subtle.sign(algorithm, key.privateKey, data as Uint8Array<ArrayBuffer>));
 }
 
 /**
@@ -72,7 +96,7 @@ export async function signData(
   options: SignedDataOptions = {},
 ): Promise<Uint8Array[]> {
   const version = integer(1);
-  const digestAlgorithms = constructed(Tag.SET, SHA256);
+  const digestAlgorithms = constructed(Tag.SET, schemeOf(signer.key).digestAlgorithm);
   const encapsulated = options.isDetached ? [sequence(oid(Oid.DATA))] : encapsulatedContent(content);
   const certificates = setOf(contextConstructed(0), [
     signer.certificate.raw,
@@ -98,7 +122,8 @@ function encapsulatedContent(content: readonly Uint8Array[]): Uint8Array[] {
 }
 
 async function signerInfo(content: readonly Uint8Array[], { key, certificate }: Signer): Promise<Buffer> {
-  const hash = createHash('sha256');
+  const scheme = schemeOf(key);
+  const hash = createHash(scheme.hash);
   for (const piece of content) {
     hash.update(piece);
   }
@@ -111,9 +136,9 @@ async function signerInfo(content: readonly Uint8Array[], { key, certificate }: 
   return sequence(
     integer(1),
     sequence(certificate.issuerName, certificate.serialNumberField),
-    SHA256,
+    scheme.digestAlgorithm,
     setOf(contextConstructed(0), attributes),
-    RSA_PSS_SHA256,
+    scheme.signatureAlgorithm,
     octetString(signature),
   );
 }

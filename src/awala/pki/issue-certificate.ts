@@ -1,6 +1,7 @@
 /**
  * Issues X.509 certificates as RS-002 profiles them (protocol section 2).
  */
+import type { webcrypto } from 'node:crypto';
 import { BmpString, Integer, OctetString } from 'asn1js';
 import {
   AttributeTypeAndValue,
@@ -78,7 +79,8 @@ export async function issueCertificate(request: CertificateRequest): Promise<Cer
   });
   // The class lacks the newest methods of the interface, which signing has no use for.
   const engine = new CryptoEngine({ crypto: key.crypto }) as unknown as ICryptoEngine;
-  await builder.sign(key.privateKey, 'SHA-256', engine);
+  const { hash } = key.privateKey.algorithm as webcrypto.RsaHashedKeyAlgorithm;
+  await builder.sign(key.privateKey, hash.name, engine);
   const certificate = readCertificate(Buffer.from(builder.toSchema(true).toBER()));
   if (!certificate.isSignedBy(issuerPublicKey)) {
     throw new AwalaError('CERTIFICATE_SIGNATURE_INVALID', "Key that signs is not that of the issuer's certificate");

@@ -9,7 +9,7 @@ import { readBer } from '../asn1/reader.ts';
 import { context, Tag } from '../asn1/tags.ts';
 import { readDateTime } from '../asn1/time.ts';
 import { dateTime, oid, primitive, sequence } from '../asn1/writer.ts';
-import { signPlainly } from '../cms/sign.ts';
+import { PLAIN_HASHES, signPlainly } from '../cms/sign.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
 import { Oid } from '../oids.ts';
 import type { RsaPublicKey } from '../pki/rsa-public-key.ts';
@@ -64,7 +64,7 @@ export function readRegistrationAuthorization(
     };
   });
   const plaintext = signedFields(dateTime(new Date(expiry), context(1)), gatewayData);
-  if (!keys.some((key) => key.verify('sha256', plaintext, signature))) {
+  if (!keys.some((key) => PLAIN_HASHES.some((hash) => key.verify(hash, plaintext, signature)))) {
     throw new AwalaError('REGISTRATION_UNAUTHORIZED', 'Registration authorization was not signed by this gateway');
   }
   if (expiry <= now) {

@@ -12,6 +12,22 @@ import { OfficialChannel } from '../../../support/official-channel.ts';
 import { newOfficialIdentity } from '../../../support/official-client.ts';
 import { officialCourier } from '../../../support/official-courier.ts';
 
+/** Has a courier fetch all cargo. */
+async function cargoOf({ cogrpc }: InProcessGateway, channel: OfficialChannel): Promise<Buffer[]> {
+  const courier = await officialCourier(cogrpc);
+  try {
+    return await Array.fromAsync(courier.collectCargo(await channel.newCca()));
+  } finally {
+    courier.close();
+  }
+}
+
+/** What the private gateway finds in cargo. */
+async function itemsOf(channel: OfficialChannel, cargoes: readonly Buffer[]): Promise<Buffer[]> {
+  const items = await Promise.all(cargoes.map((cargo) => channel.open(cargo)));
+  return items.flat().map(({ bytes }) => bytes);
+}
+
 suite('A gateway with its keys in Cloud KMS', () => {
   const directory = temporaryDirectory();
   let emulator: KmsEmulator;
@@ -69,19 +85,9 @@ suite('A gateway with its keys in Cloud KMS', () => {
     const sender = await endpoint.authorize(await newOfficialIdentity());
     const parcel = Buffer.from(await endpoint.writeParcel(sender, randomBytes(512)));
     await channel.privateGateway.deliver(Uint8Array.from(parcel).buffer);
-    const cca = await channel.newCca();
-    const courier = await officialCourier(gateway.cogrpc);
     emulator.resetCounts();
-    const cargoes: Buffer[] = [];
-    for await (const cargo of courier.collectCargo(cca)) {
-      cargoes.push(cargo);
-    }
-    courier.close();
-    const items = await Promise.all(cargoes.map((cargo) => channel.open(cargo)));
-    assert.deepEqual(
-      items.flat().map(({ bytes }) => bytes),
-      [parcel],
-    );
+    const cargoes = await cargoOf(gateway, channel);
+    assert.deepEqual(await itemsOf(channel, cargoes), [parcel]);
     assert.deepEqual(operations(), { AsymmetricSign: cargoes.length });
   });
 
@@ -108,4 +114,18 @@ suite('A gateway with its keys in Cloud KMS', () => {
     assert.deepEqual(operations(), { GetCryptoKey: 2, GetCryptoKeyVersion: 1, GetPublicKey: 1 });
     assert.equal((await fetch(`${gateway.ops}/ping`)).status, 200);
   });
+});
+
+test('A gateway whose key signs with SHA-512 registers official private gateways and brings them cargo', async () => {
+  await using emulator = await startKms('RSA_SIGN_PSS_4096_SHA512');
+  await using gateway = await startGateway({
+    environment: { KEYS: 'gcp-kms', KMS_KEY_RING: KEY_RING, KMS_ENDPOINT: emulator.endpoint },
+  });
+  const channel = await OfficialChannel.register(gateway.poweb);
+  const endpoint = await channel.privateGateway.newEndpoint();
+  const sender = await endpoint.authorize(await newOfficialIdentity());
+  const parcel = Buffer.from(await endpoint.writeParcel(sender, randomBytes(512)));
+  await channel.privateGateway.deliver(Uint8Array.from(parcel).buffer);
+  const cargoes = await cargoOf(gateway, channel);
+  assert.deepEqual(await itemsOf(channel, cargoes), [parcel]);
 });
