@@ -33,6 +33,10 @@ const CHALLENGE = { 'www-authenticate': COUNTERSIGNATURE_SCHEMES.join(', ') };
 
 /** Refusals of pre-registrations and registrations. */
 export function registrationRefusal(error: unknown): Refusal | undefined {
+  if (error instanceof GatewayError && error.code === 'IDENTITY_KEY_MISSING') {
+    // A fault of ours, and no client's business.
+    return undefined;
+  }
   if (error instanceof AwalaError || error instanceof GatewayError) {
     const { code, message } = error;
     return { status: FORBIDDEN_REGISTRATION.has(code) ? 403 : 400, code, message };

@@ -8,6 +8,7 @@ import { readConnectionParams } from '../../../src/awala/connection-params.ts';
 import { readRegistration } from '../../../src/awala/poweb/registration.ts';
 import { writeRegistrationRequest } from '../../../src/awala/poweb/registration-request.ts';
 import { StoreError } from '../../../src/gateway/ports.ts';
+import { DAY } from '../../../src/gateway/time.ts';
 import { registrationRefusal } from '../../../src/services/poweb/refusal.ts';
 import { openDoors } from '../../support/doors.ts';
 import { INTERNET_ADDRESS } from '../../support/gateway-room.ts';
@@ -137,6 +138,18 @@ describe('Registration', () => {
     assert.equal(status, 503);
     assert.equal(headers['retry-after'], '10');
     assert.equal(registrationRefusal(new StoreError('STORE_FULL', ''))?.status, 503);
+  });
+
+  test('is answered with 500 and no detail when our own key is missing', async (t) => {
+    const { poweb, room } = await openDoors(t);
+    room.clock.advance(70 * DAY);
+    await room.backends.records.delete('identity-keys', '0001');
+    const { status, body } = await register(
+      poweb,
+      await registrationRequest(poweb, await testIdentity('private-gateway')),
+    );
+    assert.equal(status, 500);
+    assert.equal(body.toString(), 'Something went wrong here\n');
   });
 });
 
