@@ -72,7 +72,10 @@ export class RedisWorkQueue implements WorkQueue, AsyncDisposable {
     this.clock = parts.clock;
     this.prefix = parts.prefix;
     this.taker = parts.random(8).toString('hex');
-    this.client.whenReady(() => void this.addMissed());
+    this.client.whenReady(() => {
+      this.notify();
+      void this.addMissed();
+    });
   }
 
   static async open(parts: WorkQueueParts): Promise<RedisWorkQueue> {
@@ -103,10 +106,16 @@ export class RedisWorkQueue implements WorkQueue, AsyncDisposable {
     return added;
   }
 
+  /** While Redis is away, waits on: nothing is to be had, and its own check tells why. */
   async take(queue: QueueName, options: TakeOptions, signal: AbortSignal): Promise<TakenItem[]> {
     while (!signal.aborted) {
       const changed = this.changed.promise;
-      const { taken, due } = await this.takeNow(queue, options);
+      const { taken, due } = await this.takeNow(queue, options).catch((error: unknown) => {
+        if (this.client.isReady) {
+          throw error;
+        }
+        return { taken: [], due: undefined };
+      });
       if (taken.length > 0) {
         return taken;
       }
