@@ -6,7 +6,7 @@ import { readOutboxKey } from '../../src/gateway/outbox.ts';
 import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
 import type { StoredObject, TakenItem, WorkQueue } from '../../src/gateway/ports.ts';
 import { fingerprintOf } from '../../src/gateway/sent-memory.ts';
-import { DAY, HOUR } from '../../src/gateway/time.ts';
+import { CLOCK_DRIFT, DAY, HOUR } from '../../src/gateway/time.ts';
 import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
 import { type TestChain, testChain, testParcel } from '../support/pki.ts';
 
@@ -120,7 +120,7 @@ test('An inbound parcel from an endpoint ends the rest of its address, and of no
   assert.equal((await take(room)).attempts, 1);
 });
 
-test('The same octets that were sent on are accepted and dropped until they expire; others go out', async () => {
+test('The same octets that were sent on are accepted and dropped while they may come; others go out', async () => {
   const { room, chain } = await open();
   await using _room = room;
   const { parcel, ids } = await deliver(room, chain, { messageId: 'same', ttl: DAY / 1000 });
@@ -146,7 +146,10 @@ test('The same octets that were sent on are accepted and dropped until they expi
   assert.equal(replacement.ids.place, 'outbox');
   assert.equal((await items(room)).length, 1);
 
-  room.clock.advance(DAY);
+  // Until then, a slow clock may bring it again.
+  room.clock.advance(stored.expiry + CLOCK_DRIFT - 1000 - room.clock.now());
+  assert.equal(await room.storage.sent.includes(digest, fingerprintOf(parcel)), true);
+  room.clock.advance(1);
   assert.equal(await room.storage.sent.includes(digest, fingerprintOf(parcel)), false, 'the parcel itself has expired');
 });
 

@@ -48,11 +48,11 @@ test('Schedules and rests survive a restart; what was in hand is taken again at 
   assert.ok(keys.includes('resting'), `${keys}`);
 });
 
-test('Among a hundred thousand items of resting groups, one that is due is found at once', async () => {
+test('Among twenty thousand items of resting groups, one that is due is found at once', async () => {
   await using directory = await temporaryDirectory();
   const clock = new ManualClock();
   await using backends = await openLocalBackends({ directory: directory.path, clock, random: randomBytes });
-  const many = Array.from({ length: 100_000 }, (_, number) => work(clock, `${number}`, `rests ${number % 100}`));
+  const many = Array.from({ length: 20_000 }, (_, number) => work(clock, `${number}`, `rests ${number % 100}`));
   await backends.work.addMissing(QUEUE, many);
   for (let number = 0; number < 100; number++) {
     await backends.work.rest(QUEUE, `rests ${number}`, clock.now() + HOUR);
