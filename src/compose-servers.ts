@@ -73,8 +73,8 @@ export async function openServers(
     },
   });
   const bodyBudget = new BodyBudget(config.bodiesInFlight, {
-    maxIncomplete: Math.max(config.bodiesInFlight / 2, LARGEST_BODY),
-    maxIncompletePerAddress: Math.max(config.bodiesInFlight / 4, LARGEST_BODY),
+    maxIncomplete: Math.max(config.bodiesInFlight / 4, LARGEST_BODY),
+    maxIncompletePerAddress: Math.max(config.bodiesInFlight / 6, LARGEST_BODY),
   });
   const open = (name: string, port: number): Promise<HttpServer> =>
     createHttpServer({

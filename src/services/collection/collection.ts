@@ -37,8 +37,11 @@ const DEFAULT_TIMES: CollectionTimes = {
 };
 
 /** How many clients of one neighbourhood (/24, /56), and of all, may be in the midst of a handshake. */
-const MAX_HANDSHAKES_PER_BLOCK = 500;
+const MAX_HANDSHAKES_PER_BLOCK = 2500;
 const MAX_HANDSHAKES = 5000;
+
+/** When there are too many, those cut to make room have had so long to answer, in milliseconds. */
+const LEAST_HANDSHAKE_TIME = 1000;
 
 /** How long a client has to answer our close frame, in milliseconds. */
 const CLOSE_TIMEOUT = 5000;
@@ -86,7 +89,8 @@ export class CollectionDoor {
   private readonly connections = new Heartbeat<CollectionConnection>();
   /** Clients in the midst of a handshake, by neighbourhood. */
   private readonly handshakes = new Map<string, number>();
-  private handshakeCount = 0;
+  /** The same clients, those who came first at the front, with the time when they came. */
+  private readonly inHandshake = new Map<CollectionConnection, number>();
   private accepted = 0;
   private isDraining = false;
 
@@ -152,6 +156,7 @@ export class CollectionDoor {
         options,
         onFailure: () => this.countFailure(address),
         onEnd: (hasProved: boolean) => {
+          this.inHandshake.delete(connection);
           this.countHandshake(block, -1);
           if (hasProved) {
             this.parts.onProof?.(socket);
@@ -159,7 +164,8 @@ export class CollectionDoor {
         },
       };
       const spread = (this.accepted++ * SPREAD_STEP) % 1;
-      new CollectionConnection(this.connectionParts, webSocket, randomUUID(), handshake, spread);
+      const connection = new CollectionConnection(this.connectionParts, webSocket, randomUUID(), handshake, spread);
+      this.inHandshake.set(connection, performance.now());
     });
   }
 
@@ -187,9 +193,23 @@ export class CollectionDoor {
   /** @throws HttpError ADDRESS_LIMITED */
   private requireRoom(block: string): void {
     const ofBlock = this.handshakes.get(block) ?? 0;
-    if (this.isDraining || ofBlock >= MAX_HANDSHAKES_PER_BLOCK || this.handshakeCount >= MAX_HANDSHAKES) {
+    if (this.isDraining || ofBlock >= MAX_HANDSHAKES_PER_BLOCK || !this.hasRoom()) {
       throw new HttpError('ADDRESS_LIMITED', 503, 'Too many clients are connecting');
     }
+  }
+
+  /** Cuts whoever has long been silent where there is no room: many addresses must not shut everybody out. */
+  private hasRoom(): boolean {
+    if (this.inHandshake.size < MAX_HANDSHAKES) {
+      return true;
+    }
+    const [[oldest, since] = []] = this.inHandshake;
+    if (!oldest || since === undefined || performance.now() - since < LEAST_HANDSHAKE_TIME) {
+      return false;
+    }
+    this.inHandshake.delete(oldest);
+    oldest.cut();
+    return true;
   }
 
   private countFailure(address: string): void {
@@ -199,7 +219,6 @@ export class CollectionDoor {
   }
 
   private countHandshake(block: string, change: 1 | -1): void {
-    this.handshakeCount += change;
     const ofBlock = (this.handshakes.get(block) ?? 0) + change;
     if (ofBlock > 0) {
       this.handshakes.set(block, ofBlock);

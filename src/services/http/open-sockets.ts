@@ -103,12 +103,16 @@ export class OpenSockets {
     }
   }
 
-  /** The request is done, or the connection has become another protocol's. */
-  end(socket: Socket): void {
+  /**
+   * The request is done, or the connection has become another protocol's.
+   *
+   * @param ahead octets that were read but do not belong to the request
+   */
+  end(socket: Socket, ahead = 0): void {
     const tcpSocket = this.tcpSocket(socket);
     const connection = this.sockets.get(tcpSocket);
     if (connection) {
-      connection.accounted = tcpSocket.bytesRead;
+      connection.accounted = tcpSocket.bytesRead - ahead;
     }
   }
 

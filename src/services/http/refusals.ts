@@ -79,8 +79,8 @@ export function answer(request: FastifyRequest, reply: FastifyReply, refusal: Re
     if (bodies.isExpectant(request.raw)) {
       // Its body may come or not, so that the next request could not be told from it.
       reply.header('connection', 'close');
-    } else if (reply.getHeader('connection') !== 'close') {
-      bodies.discardRest(request.raw);
+    } else if (reply.getHeader('connection') !== 'close' && !bodies.discardRest(request.raw)) {
+      reply.header('connection', 'close');
     }
   }
   reply.send(Buffer.from(acceptsJson ? JSON.stringify({ message }) : `${message}\n`));

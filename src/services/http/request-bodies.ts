@@ -21,12 +21,30 @@ const DISCARD_OCTETS = 16 * 1024 * 1024;
 /** How long that may take, in milliseconds. */
 const DISCARD_TIME = 5000;
 
+/** How many refused bodies are read to their end at once; in a flood of them, the others are cut. */
+const MAX_DISCARDS = 32;
+
+/** Where there is no room for a small body, those that have had so long to come are cut, the oldest first, in milliseconds. */
+const LEAST_BODY_TIME = 2000;
+
+/** A body that is not complete. */
+export interface IncompleteBody {
+  /** The neighbourhood that it comes from. */
+  readonly block: string;
+  /** When it began, on `performance.now`. */
+  readonly since: number;
+  /** Ends it, and gives its memory back at once. */
+  cut(): void;
+}
+
 /** The memory that all bodies in flight may take, in this process. */
 export class BodyBudget {
   readonly maxOctets: number;
   private octets = 0;
   private incomplete = 0;
   private readonly incompleteOfBlock = new Map<string, number>();
+  /** Those who came first at the front. */
+  private readonly bodies = new Set<IncompleteBody>();
   private readonly maxIncomplete: number;
   private readonly maxIncompletePerAddress: number;
 
@@ -45,19 +63,63 @@ export class BodyBudget {
     return this.octets;
   }
 
-  /** @param block the neighbourhood that the body comes from */
+  /**
+   * Whether a body of this neighbourhood may come: there is room, or some that are too slow will make room for it.
+   *
+   * @param block the neighbourhood that the body comes from
+   */
   hasRoomFor(octets: number, block: string): boolean {
+    return this.isFree(octets, block) || this.slowest(octets, block) !== undefined;
+  }
+
+  /** A body has begun to come. */
+  begin(body: IncompleteBody): void {
+    this.bodies.add(body);
+  }
+
+  /** A body comes no more. */
+  end(body: IncompleteBody): void {
+    this.bodies.delete(body);
+  }
+
+  private isFree(octets: number, block: string): boolean {
     return (
       this.octets + octets <= this.maxOctets &&
       this.incomplete + octets <= this.maxIncomplete &&
-      (this.incompleteOfBlock.get(block) ?? 0) + octets <= this.maxIncompletePerAddress
+      !this.isOverShare(octets, block)
     );
   }
 
-  /** @throws HttpError BODIES_IN_FLIGHT, when there is no room */
-  take(octets: number, block: string): void {
-    if (!this.hasRoomFor(octets, block)) {
-      throw tooManyInFlight();
+  private isOverShare(octets: number, block: string): boolean {
+    return (this.incompleteOfBlock.get(block) ?? 0) + octets > this.maxIncompletePerAddress;
+  }
+
+  /** The oldest body that is in the way of a small one, unless it is young: large ones would only chase each other. */
+  private slowest(octets: number, block: string, except?: IncompleteBody): IncompleteBody | undefined {
+    if (octets > FIRST_CAPACITY) {
+      return undefined;
+    }
+    const ofBlock = this.isOverShare(octets, block);
+    for (const body of this.bodies) {
+      if (body !== except && (!ofBlock || body.block === block)) {
+        return performance.now() - body.since >= LEAST_BODY_TIME ? body : undefined;
+      }
+    }
+    return undefined;
+  }
+
+  /**
+   * @param body the one that grows
+   * @throws HttpError BODIES_IN_FLIGHT, when there is no room
+   */
+  take(octets: number, block: string, body?: IncompleteBody): void {
+    while (!this.isFree(octets, block)) {
+      const slowest = this.slowest(octets, block, body);
+      if (!slowest) {
+        throw tooManyInFlight();
+      }
+      this.bodies.delete(slowest);
+      slowest.cut();
     }
     this.octets += octets;
     this.incomplete += octets;
@@ -84,6 +146,7 @@ export class RequestBodies {
   private readonly budget: BodyBudget;
   private readonly pace: UploadPace;
   private readonly addressOf: (message: IncomingMessage) => string;
+  private discards = 0;
   /** Requests that wait for `100 Continue` before they send their body, with their responses. */
   private readonly expectant = new WeakMap<IncomingMessage, ServerResponse>();
 
@@ -128,8 +191,14 @@ export class RequestBodies {
   /**
    * Reads and throws away what is left of a refused request's body, within bounds: closing the connection under a
    * client that still sends would lose the answer.
+   *
+   * @returns false when too many do so already
    */
-  discardRest(message: IncomingMessage): void {
+  discardRest(message: IncomingMessage): boolean {
+    if (this.discards >= MAX_DISCARDS) {
+      return false;
+    }
+    this.discards++;
     let octets = 0;
     const cut = () => message.socket.destroy();
     const timer = setTimeout(cut, DISCARD_TIME).unref();
@@ -139,9 +208,13 @@ export class RequestBodies {
         cut();
       }
     });
-    message.on('close', () => clearTimeout(timer));
+    message.on('close', () => {
+      clearTimeout(timer);
+      this.discards--;
+    });
     message.on('error', cut);
     message.resume();
+    return true;
   }
 
   close(): void {
@@ -169,6 +242,7 @@ class Reception {
   private buffer: Buffer = Buffer.alloc(0);
   private received = 0;
   private isIncomplete = true;
+  private body: IncompleteBody | undefined;
 
   /** @throws HttpError BODY_TOO_LARGE, BODIES_IN_FLIGHT */
   constructor(message: IncomingMessage, limit: number, block: string, budget: BodyBudget, pace: UploadPace) {
@@ -198,6 +272,7 @@ class Reception {
     return new Promise((resolve, reject) => {
       const settle = () => {
         this.pace.forget(upload);
+        this.budget.end(body);
         message.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
       };
       const fail = (error: unknown) => {
@@ -223,7 +298,18 @@ class Reception {
         settle();
         reject(clientGone());
       };
-      const upload = this.pace.watch(() => fail(new HttpError('UPLOAD_TOO_SLOW', 503, 'Request comes too slowly')));
+      const cut = () => fail(new HttpError('UPLOAD_TOO_SLOW', 503, 'Request comes too slowly'));
+      const upload = this.pace.watch(cut);
+      const body = {
+        block: this.block,
+        since: performance.now(),
+        cut: () => {
+          cut();
+          this.release();
+        },
+      };
+      this.body = body;
+      this.budget.begin(body);
       message.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
     });
   }
@@ -257,7 +343,7 @@ class Reception {
   private grow(needed: number): void {
     const wanted = Math.max(needed, this.buffer.length * GROWTH, FIRST_CAPACITY);
     const capacity = Math.min(wanted, this.announced ?? this.limit);
-    this.budget.take(capacity - this.buffer.length, this.block);
+    this.budget.take(capacity - this.buffer.length, this.block, this.body);
     const larger = Buffer.allocUnsafe(capacity);
     this.buffer.copy(larger, 0, 0, this.received);
     this.buffer = larger;

@@ -38,6 +38,9 @@ const DEFAULT_BODY_BUDGET = 256 * 1024 * 1024;
 /** How often Node looks for connections that are over their time, in milliseconds. */
 const TIMEOUT_CHECK_INTERVAL = 1000;
 
+/** Connections that the kernel keeps until we take them: in a flood, the honest ones among them are not lost. */
+const BACKLOG = 4096;
+
 const TLS_HANDSHAKE_TIMEOUT = 10_000;
 
 /** The answer to a parcel that was taken, which proves its sender. */
@@ -161,7 +164,7 @@ export class HttpServer implements Service {
   /** Starts to listen; resolves with `url`. */
   async listen(): Promise<string> {
     const { host, port } = this.options;
-    await this.app.listen({ host, port, listenTextResolver: (address) => `Listening at ${address}` });
+    await this.app.listen({ host, port, backlog: BACKLOG, listenTextResolver: (address) => `Listening at ${address}` });
     this.certificate?.follow(this.server as TlsServer, this.options.tlsInterval);
     return this.url;
   }
@@ -270,7 +273,7 @@ export class HttpServer implements Service {
       handler(request, response);
     });
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      this.sockets.end(socket as Socket);
+      this.sockets.end(socket as Socket, head.length);
       this.upgradeOf(request)?.(request, socket, head, clientAddress(request, this.isTrustedProxy));
     });
     this.follow(server);

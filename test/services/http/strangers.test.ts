@@ -143,6 +143,22 @@ suite('Strangers', () => {
     assert.equal(bodyBudget.inFlight, 0);
   });
 
+  test('lose bodies that come slowly to others that come now, when there is no room', async (t) => {
+    const bodyBudget = new BodyBudget(4 * LIMIT, { maxIncomplete: LIMIT });
+    const { url } = await startSmallServer(t, { bodyBudget });
+    const slow = await connectFrom(t, url, FAR);
+    await slow.write(post(`Content-Length: ${LIMIT}`, 'a'.repeat(LIMIT - 1)));
+    while (bodyBudget.inFlight < LIMIT) {
+      await delay(5);
+    }
+    const whole = post('Content-Length: 5', 'Awala');
+    assert.equal((await rawRequest(url, whole)).status, 503, 'the slow one has its time');
+    await delay(2100);
+    assert.equal((await rawRequest(url, whole)).body, '5');
+    assert.equal((await slow.response()).status, 503);
+    assert.equal(bodyBudget.inFlight, 0);
+  });
+
   test('make the gateway sign no more than so often, one neighbourhood half of it', async () => {
     const { clock, addressLimits } = limitsOf({ signature: { limit: 2, period: 1000 } });
     const limited = { code: 'ADDRESS_LIMITED', status: 503 };
