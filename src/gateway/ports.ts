@@ -66,7 +66,10 @@ export interface ObjectStore {
    */
   put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry>;
 
-  /** The newest version, or `undefined` if there is none or it expired. Its bytes are verified against their checksum. */
+  /**
+   * The newest version, or `undefined` if there is none or it expired. Its bytes are verified against their checksum, and
+   * the caller's own: nobody else has the memory that they are in.
+   */
   get(key: string): Promise<StoredObject | undefined>;
 
   /** All live objects whose keys start with `prefix`, in no order that callers may rely on, read in pages. */
