@@ -32,6 +32,9 @@ export interface AttemptOptions {
 /** Codes of gRPC (`google.rpc.Code`) that may not come again: cancelled, unknown, deadline, quota, aborted, internal, away. */
 const PASSING: ReadonlySet<number> = new Set([1, 2, 4, 8, 10, 13, 14]);
 
+/** Node's codes for a network that fails. */
+const NETWORK = /^(ECONN|ETIMEDOUT|EAI_|ENOTFOUND|EHOST|ENET|EPIPE)/;
+
 const CODES: Readonly<Record<number, KmsErrorCode>> = {
   5: 'KMS_KEY_NOT_FOUND',
   7: 'KMS_DENIED',
@@ -82,10 +85,12 @@ function faultOf(error: unknown, what: string): KmsError {
   }
   const { code, details, message } = error as { code?: unknown; details?: string; message: string };
   const reason = `Cloud KMS cannot ${what}: ${details || message}`;
-  if (typeof code !== 'number' || PASSING.has(code)) {
-    // Credentials that cannot be found have no code of gRPC.
-    const isCredentials = typeof code !== 'number' && /credentials/i.test(message);
-    return new KmsError(isCredentials ? 'KMS_DENIED' : 'KMS_AWAY', reason, { cause: error });
+  if (typeof code !== 'number') {
+    // No answer of KMS: its client looks for credentials first, which may need the network too.
+    return new KmsError(NETWORK.test(String(code)) ? 'KMS_AWAY' : 'KMS_DENIED', reason, { cause: error });
+  }
+  if (PASSING.has(code)) {
+    return new KmsError('KMS_AWAY', reason, { cause: error });
   }
   // A request that was damaged on its way is refused as invalid; it may arrive whole the next time.
   if (code === 3 && /checksum|crc32c/i.test(reason)) {

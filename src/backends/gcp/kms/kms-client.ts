@@ -7,7 +7,7 @@
 import { KeyManagementServiceClient } from '@google-cloud/kms';
 import { credentials } from '@grpc/grpc-js';
 import { crc32c } from '../crc32c.ts';
-import { type CallBounds, callKms, DEFAULT_BOUNDS } from './calls.ts';
+import { type AttemptOptions, type CallBounds, callKms, DEFAULT_BOUNDS } from './calls.ts';
 import { KmsError } from './errors.ts';
 
 export interface KmsClientOptions {
@@ -34,29 +34,32 @@ export interface KmsPublicKey {
 /** Names of a hash as KMS takes them. */
 export type KmsHash = 'sha256' | 'sha512';
 
+type ClientSettings = NonNullable<ConstructorParameters<typeof KeyManagementServiceClient>[0]>;
+
 const DEFAULT_PORT = 443;
 
 export class KmsClient implements AsyncDisposable {
-  private readonly client: KeyManagementServiceClient;
+  private readonly settings: ClientSettings;
+  private client: Promise<KeyManagementServiceClient> | undefined;
   private readonly bounds: CallBounds;
 
   constructor({ endpoint, bounds = DEFAULT_BOUNDS }: KmsClientOptions) {
     this.bounds = bounds;
-    this.client = new KeyManagementServiceClient(endpoint === undefined ? {} : elsewhere(endpoint));
+    this.settings = endpoint === undefined ? {} : elsewhere(endpoint);
   }
 
   /** What kind of key this is, e.g. `ASYMMETRIC_SIGN`. @throws KmsError, StoreError, as all others */
   async purpose(key: string): Promise<string> {
-    return callKms(`look up ${key}`, this.bounds, async (options) => {
-      const [answer] = await this.client.getCryptoKey({ name: key }, options);
+    return this.call(`look up ${key}`, async (client, options) => {
+      const [answer] = await client.getCryptoKey({ name: key }, options);
       checkName(answer.name, key);
       return String(answer.purpose);
     });
   }
 
   async version(name: string): Promise<KeyVersion> {
-    return callKms(`look up ${name}`, this.bounds, async (options) => {
-      const [answer] = await this.client.getCryptoKeyVersion({ name }, options);
+    return this.call(`look up ${name}`, async (client, options) => {
+      const [answer] = await client.getCryptoKeyVersion({ name }, options);
       checkName(answer.name, name);
       return keyVersion(answer);
     });
@@ -64,16 +67,16 @@ export class KmsClient implements AsyncDisposable {
 
   /** All versions of a key, in no order. */
   async versions(key: string): Promise<KeyVersion[]> {
-    return callKms(`list the versions of ${key}`, this.bounds, async (options) => {
-      const [answers] = await this.client.listCryptoKeyVersions({ parent: key }, options);
+    return this.call(`list the versions of ${key}`, async (client, options) => {
+      const [answers] = await client.listCryptoKeyVersions({ parent: key }, options);
       return answers.map(keyVersion);
     });
   }
 
   /** Makes a version of a key; it may take a while until it can be used. */
   async createVersion(key: string): Promise<KeyVersion> {
-    return callKms(`make a version of ${key}`, this.bounds, async (options) => {
-      const [answer] = await this.client.createCryptoKeyVersion({ parent: key, cryptoKeyVersion: {} }, options);
+    return this.call(`make a version of ${key}`, async (client, options) => {
+      const [answer] = await client.createCryptoKeyVersion({ parent: key, cryptoKeyVersion: {} }, options);
       if (!answer.name?.startsWith(`${key}/cryptoKeyVersions/`)) {
         throw corrupt(`it made ${answer.name} as a version of ${key}`);
       }
@@ -82,8 +85,8 @@ export class KmsClient implements AsyncDisposable {
   }
 
   async publicKey(version: string): Promise<KmsPublicKey> {
-    return callKms(`give the public key of ${version}`, this.bounds, async (options) => {
-      const [answer] = await this.client.getPublicKey({ name: version }, options);
+    return this.call(`give the public key of ${version}`, async (client, options) => {
+      const [answer] = await client.getPublicKey({ name: version }, options);
       checkName(answer.name, version);
       const pem = answer.pem ?? '';
       checkOctets('public key', Buffer.from(pem), answer.pemCrc32c);
@@ -93,9 +96,9 @@ export class KmsClient implements AsyncDisposable {
 
   /** Signs the hash of something. */
   async sign(version: string, hash: KmsHash, digest: Uint8Array): Promise<Buffer> {
-    return callKms(`sign with ${version}`, this.bounds, async (options) => {
+    return this.call(`sign with ${version}`, async (client, options) => {
       const request = { name: version, digest: { [hash]: digest }, digestCrc32c: checksum(digest) };
-      const [answer] = await this.client.asymmetricSign(request, options);
+      const [answer] = await client.asymmetricSign(request, options);
       checkName(answer.name, version);
       checkReceived('digest', answer.verifiedDigestCrc32c);
       return checkOctets('signature', answer.signature, answer.signatureCrc32c);
@@ -104,7 +107,7 @@ export class KmsClient implements AsyncDisposable {
 
   /** @param context additional authenticated data: `decrypt` must be given the same */
   async encrypt(key: string, plaintext: Uint8Array, context: Uint8Array): Promise<Buffer> {
-    return callKms(`encrypt with ${key}`, this.bounds, async (options) => {
+    return this.call(`encrypt with ${key}`, async (client, options) => {
       const request = {
         name: key,
         plaintext,
@@ -112,7 +115,7 @@ export class KmsClient implements AsyncDisposable {
         additionalAuthenticatedData: context,
         additionalAuthenticatedDataCrc32c: checksum(context),
       };
-      const [answer] = await this.client.encrypt(request, options);
+      const [answer] = await client.encrypt(request, options);
       // It names the version that encrypted.
       if (!answer.name?.startsWith(`${key}/cryptoKeyVersions/`)) {
         throw corrupt(`it encrypted with ${answer.name} instead of ${key}`);
@@ -124,7 +127,7 @@ export class KmsClient implements AsyncDisposable {
   }
 
   async decrypt(key: string, ciphertext: Uint8Array, context: Uint8Array): Promise<Buffer> {
-    return callKms(`decrypt with ${key}`, this.bounds, async (options) => {
+    return this.call(`decrypt with ${key}`, async (client, options) => {
       const request = {
         name: key,
         ciphertext,
@@ -132,17 +135,37 @@ export class KmsClient implements AsyncDisposable {
         additionalAuthenticatedData: context,
         additionalAuthenticatedDataCrc32c: checksum(context),
       };
-      const [answer] = await this.client.decrypt(request, options);
+      const [answer] = await client.decrypt(request, options);
       return checkOctets('plaintext', answer.plaintext, answer.plaintextCrc32c);
     });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.client.close();
+    await (await this.client?.catch(() => undefined))?.close();
+  }
+
+  private call<Answer>(
+    what: string,
+    attempt: (client: KeyManagementServiceClient, options: AttemptOptions) => Promise<Answer>,
+  ): Promise<Answer> {
+    return callKms(what, this.bounds, async (options) => attempt(await this.connected(), options));
+  }
+
+  /** One that failed to find its credentials would fail for ever, and reject where nobody listens: it is made anew. */
+  private connected(): Promise<KeyManagementServiceClient> {
+    if (!this.client) {
+      const made = new KeyManagementServiceClient(this.settings);
+      const client = made.initialize().then(() => made);
+      this.client = client;
+      client.catch(() => {
+        this.client = undefined;
+      });
+    }
+    return this.client;
   }
 }
 
-function elsewhere(endpoint: string): ConstructorParameters<typeof KeyManagementServiceClient>[0] {
+function elsewhere(endpoint: string): ClientSettings {
   const { protocol, hostname, port } = new URL(endpoint);
   const isPlain = protocol === 'http:';
   return {

@@ -6,7 +6,7 @@ import { after, before, suite, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { readRsaPublicKey } from '../../../../src/awala/pki/rsa-public-key.ts';
 import type { KmsEmulator } from '../../../emulators/kms/kms-emulator.ts';
-import { type InProcessGateway, startGateway, temporaryDirectory } from '../../../support/gateway.ts';
+import { type InProcessGateway, spawnGateway, startGateway, temporaryDirectory } from '../../../support/gateway.ts';
 import { IDENTITY_KEY, KEY_RING, startKms } from '../../../support/kms.ts';
 import { OfficialChannel } from '../../../support/official-channel.ts';
 import { newOfficialIdentity } from '../../../support/official-client.ts';
@@ -128,4 +128,15 @@ test('A gateway whose key signs with SHA-512 registers official private gateways
   await channel.privateGateway.deliver(Uint8Array.from(parcel).buffer);
   const cargoes = await cargoOf(gateway, channel);
   assert.deepEqual(await itemsOf(channel, cargoes), [parcel]);
+});
+
+test('A gateway that finds no credentials for Cloud KMS ends with one line', async () => {
+  const environment = { KEYS: 'gcp-kms', KMS_KEY_RING: KEY_RING, GOOGLE_APPLICATION_CREDENTIALS: '/no/such/file' };
+  await assert.rejects(spawnGateway({ environment }), ({ message }: Error) => {
+    assert.match(
+      message,
+      /ended with 1 before it was ready:\nrelay-gateway: KMS_IDENTITY_KEY: .*\/no\/such\/file.*\n$/,
+    );
+    return true;
+  });
 });
