@@ -4,7 +4,7 @@
  * It is for the vendor's unmodified client. Each behaviour names the page that describes it.
  */
 
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
@@ -33,6 +33,8 @@ export interface GcsEmulator extends AsyncDisposable {
   /** What was asked for, in order, whatever came of it. */
   readonly operations: Operation[];
   bucket(name: string): Bucket;
+  /** Resolves when the next answer to such a request is settled: nothing that comes later changes it. */
+  answered(operation: Operation): Promise<void>;
 }
 
 interface Answer {
@@ -66,6 +68,9 @@ export async function startGcsEmulator({
     faults: service.faults,
     operations: service.operations,
     bucket: (name) => service.find(name),
+    async answered(operation) {
+      await once(service.answers, operation);
+    },
     async [Symbol.asyncDispose]() {
       const closed = once(server, 'close');
       server.close();
@@ -79,6 +84,7 @@ class Service {
   readonly buckets = new Map<string, Bucket>();
   readonly faults = new Faults();
   readonly operations: Operation[] = [];
+  readonly answers = new EventEmitter();
   url = '';
   private readonly sessions = new Sessions();
   private readonly now: () => number;
@@ -108,6 +114,9 @@ class Service {
       return;
     }
     const answer = this.answer(request, pathname, query, body, fault);
+    if (operation) {
+      this.answers.emit(operation);
+    }
     if (fault?.kind === 'drop-answer') {
       request.socket.destroy();
       return;

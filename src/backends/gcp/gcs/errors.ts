@@ -16,7 +16,7 @@ const MISCONFIGURED: readonly number[] = [400, 401, 403, 404];
 
 /** The HTTP status that Cloud Storage answered, or undefined where there was no answer. */
 export function statusOf(error: unknown): number | undefined {
-  const { code } = error as ApiError;
+  const { code } = (error ?? {}) as Partial<ApiError>;
   return typeof code === 'number' ? code : undefined;
 }
 
@@ -30,9 +30,9 @@ export function isWorthRetrying(error: ApiError): boolean {
 }
 
 /** Whether the bucket is missing, or the credentials do not allow the call. */
-export function isMisconfiguration(error: unknown): boolean {
-  const cause = error instanceof StoreError ? error.cause : error;
-  return MISCONFIGURED.includes(statusOf(cause) ?? 0) || /default credentials/.test((cause as Error).message);
+export function isMisconfiguration(error: StoreError): boolean {
+  const { cause, message } = error;
+  return MISCONFIGURED.includes(statusOf(cause) ?? 0) || /default credentials/.test(message);
 }
 
 /** The same as a `StoreError`: full where a quota is spent, else away. */

@@ -5,9 +5,10 @@
  * `list` one class A for each 1,000 objects, `delete` none. https://cloud.google.com/storage/pricing#operations-pricing
  */
 
+import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { setTimeout as after } from 'node:timers/promises';
-import type { Bucket } from '@google-cloud/storage';
+import type { ApiError, Bucket } from '@google-cloud/storage';
 import {
   type Clock,
   type ObjectEntry,
@@ -17,21 +18,40 @@ import {
   StoreError,
 } from '../../../gateway/ports.ts';
 import { crc32c } from '../crc32c.ts';
-import { statusOf, storeError } from './errors.ts';
+import { isWorthRetrying, statusOf, storeError } from './errors.ts';
 import { ENTRY_FIELDS, type ObjectResource, readEntry, writeMetadata } from './object-metadata.ts';
 
 /** The most that a page can have: https://cloud.google.com/storage/docs/json_api/v1/objects/list */
 const PAGE_ENTRIES = 1000;
 /** A power of two, so that an arrival is written and read without loss. */
 const TICKS_PER_MS = 1024;
-/** How often a body is read that was replaced, or changed on its way, before the store counts as away. */
-const READS = 3;
+/** How often a body is read that was replaced, or changed on its way, or did not come, before the store counts as away. */
+const READS = 4;
+/** Milliseconds before the second read; twice as many before each further one. */
+const READ_PAUSE = 250;
 /** Printable ASCII, without what the client would replace. */
 const KEY_PATTERN = /^(?!.*\{\{)[\x20-\x7e]{1,512}$/;
 const PREFIX_PATTERN = /^(?!.*\{\{)[\x20-\x7e]{0,512}$/;
 /** Generations are positive and have 64 bits. */
 const GENERATION_PATTERN = /^[1-9]\d{0,18}$/;
 const CONTENT_TYPE = 'application/octet-stream';
+
+interface Answer {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A body as it came. */
+interface Media {
+  readonly version: string;
+  /** As it should be. */
+  readonly checksum: string;
+  readonly body: Buffer;
+  /** Why it did not come. */
+  readonly fault?: unknown;
+}
+
+const NOTHING: Media = { version: '', checksum: '', body: Buffer.alloc(0) };
 
 export interface GcsObjectStoreParts {
   /** Of a client that retries always: see `openGcs`. */
@@ -82,7 +102,7 @@ export class GcsObjectStore implements ObjectStore {
 
   async get(key: string): Promise<StoredObject | undefined> {
     return this.bounded('get', async () => {
-      for (let read = 0; read < READS; read++) {
+      for (let read = 1; ; read++) {
         const [entry, media] = await Promise.all([this.look(key), this.download(key)]);
         if (!entry || !media || this.isExpired(entry)) {
           return undefined;
@@ -91,8 +111,11 @@ export class GcsObjectStore implements ObjectStore {
         if (media.version === entry.version && isWhole) {
           return { ...entry, body: media.body };
         }
+        if (read === READS) {
+          throw new StoreError('STORE_AWAY', `Cloud Storage could not get "${key}" whole`, { cause: media.fault });
+        }
+        await after(READ_PAUSE * 2 ** (read - 1));
       }
-      throw new StoreError('STORE_AWAY', `Cloud Storage could not get "${key}" whole`);
     });
   }
 
@@ -176,32 +199,34 @@ export class GcsObjectStore implements ObjectStore {
     }
   }
 
-  /** Reads the body; its checksum is what the service says it should be. */
-  private async download(key: string): Promise<{ version: string; checksum: string; body: Buffer } | undefined> {
-    const headers = new Map<string, string>();
-    const chunks: Buffer[] = [];
+  /**
+   * Reads the body; its checksum is what the service says it should be.
+   *
+   * The client's `createReadStream` does more than is wanted: it verifies nothing where a header is missing; where a body
+   * breaks off, it closes the connections of all other requests as well; and its retries end the process, since they pipe
+   * into a stream that is destroyed by then. So this reads the answer of the request below it, and `get` retries.
+   */
+  private async download(key: string): Promise<Media | undefined> {
+    const request = this.bucket.file(key).requestStream({ uri: '', qs: { alt: 'media' }, maxRetries: 0 });
+    const body = request as unknown as Readable;
+    // Told more than once, of which `once` hears the first.
+    body.on('error', () => {});
     try {
-      // The client would verify nothing where a header is missing, so that is done above.
-      const stream = this.bucket.file(key).createReadStream({ validation: false, decompress: false });
-      stream.on('response', (response: Readable & { headers: Record<string, string> }) => {
-        // The client puts eleven on it, one more than Node takes without warning of a leak.
-        response.setMaxListeners(16);
-        for (const [name, value] of Object.entries(response.headers)) {
-          headers.set(name.toLowerCase(), value);
-        }
-      });
-      for await (const chunk of stream) {
-        chunks.push(chunk as Buffer);
+      const [response] = (await once(body, 'response')) as [Readable & Answer];
+      // The client puts eleven on it, one more than Node takes without warning of a leak.
+      response.setMaxListeners(16);
+      body.resume();
+      const octets = Buffer.concat(await Array.fromAsync(response as AsyncIterable<Buffer>));
+      const { statusCode, headers } = response;
+      if (statusCode !== 200) {
+        throw Object.assign(new Error(`${octets}`), { code: statusCode });
       }
+      const checksum = /(?:^|,)\s*crc32c=([^,]+)/.exec(headers['x-goog-hash'] ?? '')?.[1] ?? '';
+      return { version: headers['x-goog-generation'] ?? '', checksum, body: octets };
     } catch (error) {
-      if (headers.has('x-goog-generation') && statusOf(error) === undefined) {
-        // The connection broke within the body, where the client does not try again: what came fails its checksum.
-        return { version: '', checksum: '', body: Buffer.alloc(0) };
-      }
-      return undefinedIfMissing(error);
+      const isAnswer = statusOf(error) !== undefined;
+      return isAnswer && !isWorthRetrying(error as ApiError) ? undefinedIfMissing(error) : { ...NOTHING, fault: error };
     }
-    const checksum = /(?:^|,)\s*crc32c=([^,]+)/.exec(headers.get('x-goog-hash') ?? '')?.[1] ?? '';
-    return { version: headers.get('x-goog-generation') ?? '', checksum, body: Buffer.concat(chunks) };
   }
 
   private async readPage(prefix: string, maxResults: number, pageToken?: string) {

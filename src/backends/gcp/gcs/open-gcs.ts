@@ -2,7 +2,7 @@
 
 import { setTimeout } from 'node:timers/promises';
 import { IdempotencyStrategy, Storage } from '@google-cloud/storage';
-import type { Clock } from '../../../gateway/ports.ts';
+import { type Clock, StoreError } from '../../../gateway/ports.ts';
 import { isMisconfiguration, isWorthRetrying } from './errors.ts';
 import { GcsObjectStore } from './object-store.ts';
 
@@ -70,7 +70,10 @@ async function waitFor(objects: GcsObjectStore, name: string, patience: number, 
     try {
       return await objects.check();
     } catch (error) {
-      const { message } = error as Error;
+      if (!(error instanceof StoreError)) {
+        throw error;
+      }
+      const { message } = error;
       if (isMisconfiguration(error) || performance.now() > latest) {
         throw new Error(`GCS_BUCKET "${name}" cannot be used: ${message.replaceAll(/\s+/g, ' ')}`, { cause: error });
       }
