@@ -75,12 +75,20 @@ export class HeldParcels {
    */
   async hold(mailbox: string, sender: string, parcel: ParcelAtRest, rate: ParcelRate | undefined): Promise<void> {
     const { digest, bytes, expiry, metadata } = parcel;
+    const isFirst = !this.includes(mailbox, sender);
     // Before it is stored, so that the sender's next one does not overtake it.
     this.heldFor(mailbox).senders.add(sender);
-    await this.outbox.store(sender, heldKey(mailbox, sender, digest), bytes, {
-      expiry,
-      metadata: { ...metadata, ...(rate && { rate: writeRate(rate) }) },
-    });
+    try {
+      await this.outbox.store(sender, heldKey(mailbox, sender, digest), bytes, {
+        expiry,
+        metadata: { ...metadata, ...(rate && { rate: writeRate(rate) }) },
+      });
+    } catch (error) {
+      if (isFirst) {
+        this.held.get(mailbox)?.senders.delete(sender);
+      }
+      throw error;
+    }
     const held = this.heldFor(mailbox);
     held.senders.add(sender);
     held.isTruncated = true;
@@ -206,12 +214,18 @@ export class HeldParcels {
     if (!stored) {
       return 'gone';
     }
+    const { digest } = readHeldKey(stored.key);
+    const inMailbox = await this.mailboxes.find(mailbox, digest);
+    if (inMailbox && inMailbox.arrival > stored.arrival) {
+      // A newer version came by another door, and replaces this one.
+      await this.outbox.remove(parcel.sender, stored);
+      return 'gone';
+    }
     const { rate, ...metadata } = stored.metadata;
     parcel.isWithinRate ||= rate === undefined || (await isWithinRate(this.meters, readRate(rate)));
     if (!parcel.isWithinRate) {
       return 'over-rate';
     }
-    const { digest } = readHeldKey(stored.key);
     if (!(await this.mailboxes.put(mailbox, { digest, bytes: stored.body, expiry: stored.expiry, metadata }))) {
       return 'full';
     }

@@ -171,6 +171,40 @@ test('A replacement of a held parcel takes its place in the outbox', async () =>
   assert.deepEqual((await room.mailboxes.read(entry?.key ?? ''))?.body, newer);
 });
 
+test('A held parcel does not replace a newer version that the Internet has brought meanwhile', async () => {
+  await using room = await openWith(1);
+  const chain = await chainIn(room);
+  await send(room, chain, '1', chain.privateGateway);
+  await send(room, chain, '2', chain.privateGateway);
+  // Room appears, and before anything is moved the newer version takes it.
+  const [first] = await inMailbox(room, chain);
+  assert.ok(first);
+  await room.backends.objects.delete(first.key);
+  await room.backends.meters.recount(`mailbox/${chain.privateGateway.id}`, { count: 0, octets: 0 });
+  const newer = await testParcel(chain, { messageId: '2', payload: Buffer.from('newer') });
+  await room.delivery.fromInternet(newer, { trace: 'test' });
+  await room.storage.held.refresh();
+  const [entry, ...others] = await inMailbox(room, chain);
+  assert.equal(others.length, 0);
+  assert.deepEqual((await room.mailboxes.read(entry?.key ?? ''))?.body, newer);
+  assert.equal(await held(room), 0);
+});
+
+test('A sender whose outbox is full queues behind nothing', async () => {
+  await using room = await openWith(1, 1);
+  const chain = await chainIn(room);
+  const other = await issued(await testIdentity('other-private-gateway'), room.asNode());
+  const away = { recipient: { id: chain.endpoint.id, internetAddress: 'endpoint.example.org' } };
+  const outbound = await testParcel(chain, away);
+  await room.delivery.fromPrivateGateway(outbound, await writeParcelCountersignature(outbound, other), {
+    trace: 'test',
+  });
+  await send(room, chain, '1', other);
+  await assert.rejects(send(room, chain, '2', other), refusedWith('OUTBOX_FULL'));
+  await collectOldest(room, chain);
+  assert.equal((await send(room, chain, '2', other)).place, 'mailbox');
+});
+
 test("When the sender's outbox is full too, the parcel is refused for now, and other senders go on", async () => {
   await using room = await openWith(1, 2);
   const chain = await chainIn(room);
