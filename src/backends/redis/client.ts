@@ -170,3 +170,8 @@ export class RedisClient {
 function reasonOf(error: Error & { code?: string }): string {
   return error.message || error.code || error.name;
 }
+
+/** Whether Redis is there and said no, e.g. since it has no memory left. */
+export function isRefusal(error: unknown): boolean {
+  return !(error instanceof StoreError) || (error.cause as Error | undefined)?.name === 'ReplyError';
+}

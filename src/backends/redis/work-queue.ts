@@ -17,7 +17,7 @@ import type {
   WorkItem,
   WorkQueue,
 } from '../../gateway/ports.ts';
-import type { RedisClient, Script } from './client.ts';
+import { isRefusal, type RedisClient, type Script } from './client.ts';
 import * as scripts from './queue-scripts.ts';
 
 const QUEUES: readonly QueueName[] = ['internet-delivery', 'cargo'];
@@ -111,7 +111,7 @@ export class RedisWorkQueue implements WorkQueue, AsyncDisposable {
     while (!signal.aborted) {
       const changed = this.changed.promise;
       const { taken, due } = await this.takeNow(queue, options).catch((error: unknown) => {
-        if (this.client.isReady) {
+        if (isRefusal(error)) {
           throw error;
         }
         return { taken: [], due: undefined };
