@@ -14,8 +14,8 @@ export interface PeerLimitsPerMinute {
   readonly collections: number;
 }
 
-/** Fifty parcels a second empty a long backlog in minutes; a collection a second is more than any client needs. */
-export const DEFAULT_PEER_LIMITS: PeerLimitsPerMinute = { deliveries: 3000, collections: 60 };
+/** Far more than any phone needs, and far less than the gateway can take: a backlog of weeks goes out in a minute. */
+export const DEFAULT_PEER_LIMITS: PeerLimitsPerMinute = { deliveries: 30_000, collections: 600 };
 
 export class PeerLimits {
   private readonly meters: Meters;
