@@ -2,8 +2,8 @@
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { pino } from 'pino';
-import { openCore } from '../compose.ts';
-import { controlAnswers } from '../compose-control.ts';
+import { controlAnswers } from '../compose/control.ts';
+import { openCore } from '../compose/core.ts';
 import { controlSocketPath, type Environment, readConfig } from '../config.ts';
 import { createLogger } from '../log.ts';
 import type { ControlParameters } from '../services/control/control-socket.ts';

@@ -16,6 +16,7 @@ import type { ParcelCollections } from '../../gateway/parcel-collections.ts';
 import { CloseCode } from './close-codes.ts';
 import { DeliveryWriter } from './delivery-writer.ts';
 import type { Heartbeat } from './heartbeat.ts';
+import type { Turns } from './turns.ts';
 
 const NONCE_OCTETS = 16;
 
@@ -41,6 +42,8 @@ export interface ConnectionParts {
   readonly collections: ParcelCollections;
   readonly times: CollectionTimes;
   readonly heartbeat: Heartbeat<CollectionConnection>;
+  /** For the verification of handshakes. */
+  readonly turns: Turns;
   readonly log: Logger;
 }
 
@@ -171,7 +174,9 @@ export class CollectionConnection implements CollectionOutlet {
       if (this.hasAnswered) {
         this.receiveEarly();
       } else {
-        this.answerChallenge(this.handshake, message);
+        const { handshake } = this;
+        this.hasAnswered = true;
+        this.parts.turns.add(() => this.answerChallenge(handshake, message));
       }
     } else if (this.collection) {
       this.acknowledge(message);
@@ -198,7 +203,10 @@ export class CollectionConnection implements CollectionOutlet {
 
   private answerChallenge(handshake: OpenHandshake, response: Buffer): void {
     const { collections } = this.parts;
-    this.hasAnswered = true;
+    if (!this.handshake) {
+      // It is gone.
+      return;
+    }
     try {
       const peers = collections.authenticate(handshake.nonce, response);
       collections

@@ -25,6 +25,7 @@ import {
 } from './collection-connection.ts';
 import { isFromBrowser, readCollectionOptions } from './collection-request.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { Turns } from './turns.ts';
 
 const PATH = '/v1/parcel-collection';
 
@@ -77,7 +78,7 @@ export function serveCollection(server: HttpServer, parts: CollectionDoorParts):
     reply.code(426).headers({ upgrade: 'websocket', connection: 'Upgrade', 'content-type': 'text/plain' });
     reply.send('Parcels are collected over WebSocket\n');
   });
-  server.onUpgrade(PATH, (request, socket, head, address) => door.accept(request, socket, head, address));
+  server.onUpgrade(PATH, (request, socket, head, address) => door.receive(request, socket, head, address));
   server.onStop((deadline) => door.drain(deadline));
   return door;
 }
@@ -100,6 +101,7 @@ export class CollectionDoor {
       collections: parts.collections,
       times: { ...DEFAULT_TIMES, ...(parts.maxAge !== undefined && { maxAge: parts.maxAge }), ...parts.times },
       heartbeat: this.connections,
+      turns: new Turns(),
       log,
     };
     // Those who come back are refused in the handshake, which is paced (docs/decisions/0012-blocked-peers.md).
@@ -132,8 +134,17 @@ export class CollectionDoor {
     return this.connections.size;
   }
 
-  /** Takes a connection over from HTTP, or answers it with 503. */
-  accept(request: IncomingMessage, socket: Duplex, head: Buffer, address: string): void {
+  /** Takes a connection over from HTTP, or answers it with 503, when its turn comes. */
+  receive(request: IncomingMessage, socket: Duplex, head: Buffer, address: string): void {
+    // It may be lost meanwhile, and HTTP no longer looks after it.
+    socket.on('error', ignore);
+    this.connectionParts.turns.add(() => {
+      socket.off('error', ignore);
+      this.accept(request, socket, head, address);
+    });
+  }
+
+  private accept(request: IncomingMessage, socket: Duplex, head: Buffer, address: string): void {
     const block = addressBlock(address);
     try {
       this.requireRoom(block);
@@ -227,6 +238,8 @@ export class CollectionDoor {
     }
   }
 }
+
+function ignore(): void {}
 
 /** Answers 503 on a connection that is no longer HTTP's. */
 function refuse(socket: Duplex, retryAfter: number): void {

@@ -39,7 +39,7 @@ const DEFAULT_BODY_BUDGET = 256 * 1024 * 1024;
 const TIMEOUT_CHECK_INTERVAL = 1000;
 
 /** Connections that the kernel keeps until we take them: in a flood, the honest ones among them are not lost. */
-const BACKLOG = 4096;
+const BACKLOG = 1024;
 
 const TLS_HANDSHAKE_TIMEOUT = 10_000;
 

@@ -1,16 +1,17 @@
 /** Configuration to objects: the workers, which go on without requests. */
-import type { Core } from './compose.ts';
-import type { Config } from './config.ts';
-import { CargoProcessing } from './gateway/cargo-processing.ts';
-import { ParcelDelivery } from './gateway/parcel-delivery.ts';
-import type { Logger } from './log.ts';
-import { machineChance } from './machine.ts';
-import type { Check } from './services/service.ts';
-import { CargoWorker } from './workers/cargo-worker.ts';
-import { dialRule } from './workers/internet-delivery/dialler.ts';
-import { DnsOverHttps } from './workers/internet-delivery/dns-over-https.ts';
-import { InternetDelivery } from './workers/internet-delivery/internet-delivery.ts';
-import { PoHttpClient } from './workers/internet-delivery/pohttp-client.ts';
+
+import type { Config } from '../config.ts';
+import { CargoProcessing } from '../gateway/cargo-processing.ts';
+import { ParcelDelivery } from '../gateway/parcel-delivery.ts';
+import type { Logger } from '../log.ts';
+import { machineChance } from '../machine.ts';
+import type { Check } from '../services/service.ts';
+import { CargoWorker } from '../workers/cargo-worker.ts';
+import { dialRule } from '../workers/internet-delivery/dialler.ts';
+import { DnsOverHttps } from '../workers/internet-delivery/dns-over-https.ts';
+import { InternetDelivery } from '../workers/internet-delivery/internet-delivery.ts';
+import { PoHttpClient } from '../workers/internet-delivery/pohttp-client.ts';
+import type { Core } from './core.ts';
 
 /** What works on until it is told to stop. */
 export interface Worker extends Check {

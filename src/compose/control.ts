@@ -1,17 +1,18 @@
 /** What a gateway answers to the commands on its machine: the same whether it runs or only its stores are opened. */
-import type { Core } from './compose.ts';
-import type { Logger } from './log.ts';
-import type { ControlAnswers } from './services/control/control-socket.ts';
-import { reportIdentity } from './services/control/identity-report.ts';
-import { changePeer, listPeers } from './services/control/peer-orders.ts';
+
+import type { Logger } from '../log.ts';
+import type { ControlAnswers } from '../services/control/control-socket.ts';
+import { reportIdentity } from '../services/control/identity-report.ts';
+import { changePeer, listPeers } from '../services/control/peer-orders.ts';
 import {
   dropParcels,
   listDestinations,
   type QueueParts,
   retryDestination,
   showDestination,
-} from './services/control/queue-orders.ts';
-import { reportTrace } from './services/control/trace-report.ts';
+} from '../services/control/queue-orders.ts';
+import { reportTrace } from '../services/control/trace-report.ts';
+import type { Core } from './core.ts';
 
 export function controlAnswers(core: Core, log: Logger): ControlAnswers {
   const { identity, connectionParams, backends, storage, peers } = core;

@@ -1,9 +1,9 @@
 /** Configuration to objects: messages in Cloud Storage. Loaded only where they are kept there. */
-import { openGcs } from './backends/gcp/gcs/open-gcs.ts';
-import type { LocalBackends } from './backends/local/local-backends.ts';
-import type { Config } from './config.ts';
-import type { Clock, ObjectStore } from './gateway/ports.ts';
-import type { Logger } from './log.ts';
+import { openGcs } from '../backends/gcp/gcs/open-gcs.ts';
+import type { LocalBackends } from '../backends/local/local-backends.ts';
+import type { Config } from '../config.ts';
+import type { Clock, ObjectStore } from '../gateway/ports.ts';
+import type { Logger } from '../log.ts';
 
 /**
  * The given backends, with the bucket in place of their object store.

@@ -1,11 +1,11 @@
 /** Configuration to objects: what processes share by Redis. Loaded only where it is used. */
-import type { LocalBackends } from './backends/local/local-backends.ts';
-import { LocalMeters } from './backends/local/meters.ts';
-import { openRedisBackends, type RedisBackends } from './backends/redis/redis-backends.ts';
-import type { Config } from './config.ts';
-import type { Clock } from './gateway/ports.ts';
-import type { Logger } from './log.ts';
-import { machineRandom } from './machine.ts';
+import type { LocalBackends } from '../backends/local/local-backends.ts';
+import { LocalMeters } from '../backends/local/meters.ts';
+import { openRedisBackends, type RedisBackends } from '../backends/redis/redis-backends.ts';
+import type { Config } from '../config.ts';
+import type { Clock } from '../gateway/ports.ts';
+import type { Logger } from '../log.ts';
+import { machineRandom } from '../machine.ts';
 
 /** @throws Error in one line, when Redis cannot be reached */
 export function openShared(config: Config, logger: Logger | undefined, clock: Clock): Promise<RedisBackends> {

@@ -1,9 +1,9 @@
 /** Configuration to objects: keys in Cloud KMS. Loaded only where they are used. */
-import { type KmsKeys, openKmsKeys } from './backends/gcp/kms/kms-keys.ts';
-import type { Config } from './config.ts';
-import type { Clock, Records } from './gateway/ports.ts';
-import type { Logger } from './log.ts';
-import { machineRandom } from './machine.ts';
+import { type KmsKeys, openKmsKeys } from '../backends/gcp/kms/kms-keys.ts';
+import type { Config } from '../config.ts';
+import type { Clock, Records } from '../gateway/ports.ts';
+import type { Logger } from '../log.ts';
+import { machineRandom } from '../machine.ts';
 
 /** @throws Error in one line, when KMS cannot be reached for a minute, or a key in it cannot be used */
 export async function openKeys(

@@ -1,28 +1,29 @@
-/** Configuration to objects, the second half: the servers of the chosen services, given what they need. */
-import type { Core } from './compose.ts';
-import type { Config, ServiceName } from './config.ts';
-import { DEFAULT_CARGO_SIZES } from './gateway/cargo-collection.ts';
-import { CargoCollections } from './gateway/cargo-collections.ts';
-import { CargoDelivery } from './gateway/cargo-delivery.ts';
-import { ParcelCollections } from './gateway/parcel-collections.ts';
-import { ParcelDelivery } from './gateway/parcel-delivery.ts';
-import { PeerLimits } from './gateway/peer-limits.ts';
-import { Registration } from './gateway/registration.ts';
-import { MINUTE, SECOND } from './gateway/time.ts';
-import type { Logger } from './log.ts';
-import { machineRandom } from './machine.ts';
-import { collectCargo } from './services/cogrpc/collect-cargo.ts';
-import { deliverCargo } from './services/cogrpc/deliver-cargo.ts';
-import { createCogRpcServer } from './services/cogrpc/server.ts';
-import { serveCollection } from './services/collection/collection.ts';
-import { AddressLimits } from './services/http/address-limits.ts';
-import { BodyBudget } from './services/http/request-bodies.ts';
-import { createHttpServer, type HttpServer } from './services/http/server.ts';
-import type { TlsFiles } from './services/http/tls-certificate.ts';
-import { serveOps } from './services/ops/ops.ts';
-import { servePoHttp } from './services/pohttp/pohttp.ts';
-import { servePoWeb } from './services/poweb/poweb.ts';
-import type { Check, Server } from './services/service.ts';
+/** Configuration to objects: the servers of the chosen services, given what they need. */
+
+import type { Config, ServiceName } from '../config.ts';
+import { DEFAULT_CARGO_SIZES } from '../gateway/cargo-collection.ts';
+import { CargoCollections } from '../gateway/cargo-collections.ts';
+import { CargoDelivery } from '../gateway/cargo-delivery.ts';
+import { ParcelCollections } from '../gateway/parcel-collections.ts';
+import { ParcelDelivery } from '../gateway/parcel-delivery.ts';
+import { PeerLimits } from '../gateway/peer-limits.ts';
+import { Registration } from '../gateway/registration.ts';
+import { MINUTE, SECOND } from '../gateway/time.ts';
+import type { Logger } from '../log.ts';
+import { machineRandom } from '../machine.ts';
+import { collectCargo } from '../services/cogrpc/collect-cargo.ts';
+import { deliverCargo } from '../services/cogrpc/deliver-cargo.ts';
+import { createCogRpcServer } from '../services/cogrpc/server.ts';
+import { serveCollection } from '../services/collection/collection.ts';
+import { AddressLimits } from '../services/http/address-limits.ts';
+import { BodyBudget } from '../services/http/request-bodies.ts';
+import { createHttpServer, type HttpServer } from '../services/http/server.ts';
+import type { TlsFiles } from '../services/http/tls-certificate.ts';
+import { serveOps } from '../services/ops/ops.ts';
+import { servePoHttp } from '../services/pohttp/pohttp.ts';
+import { servePoWeb } from '../services/poweb/poweb.ts';
+import type { Check, Server } from '../services/service.ts';
+import type { Core } from './core.ts';
 
 /** Room for one message of any size, in octets. */
 const LARGEST_BODY = 10 * 1024 * 1024;

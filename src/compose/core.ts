@@ -1,0 +1,126 @@
+/**
+ * Configuration to objects: the stores, in the backends that were chosen, and what lives in them.
+ */
+import { DEFAULT_SESSION_ALGORITHMS } from '../awala/cms/write-enveloped-data.ts';
+import { CertificateCache } from '../awala/pki/certificate-cache.ts';
+import type { KmsKeys } from '../backends/gcp/kms/kms-keys.ts';
+import { type LocalBackends, openLocalBackends } from '../backends/local/local-backends.ts';
+import type { RedisBackends } from '../backends/redis/redis-backends.ts';
+import type { Config } from '../config.ts';
+import { CargoStorage } from '../gateway/cargo-storage.ts';
+import { ChannelSessions } from '../gateway/channel-sessions.ts';
+import { CollectedParcels } from '../gateway/collected-parcels.ts';
+import { ConnectionParams } from '../gateway/connection-params.ts';
+import { Identity } from '../gateway/identity.ts';
+import { ParcelStorage } from '../gateway/parcel-storage.ts';
+import { PeerSessionKeys } from '../gateway/peer-session-keys.ts';
+import { Peers } from '../gateway/peers.ts';
+import type { Clock } from '../gateway/ports.ts';
+import { Revocations } from '../gateway/revocations.ts';
+import { SessionKeys } from '../gateway/session-keys.ts';
+import type { Logger } from '../log.ts';
+import { machineClock, machineRandom, newMachineKeyPair } from '../machine.ts';
+
+/** The stores and what lives in them: all that a command needs which serves nobody. */
+export interface Core extends AsyncDisposable {
+  readonly backends: LocalBackends;
+  /** What processes share; undefined where this one is alone. */
+  readonly shared: RedisBackends | undefined;
+  /** Undefined where keys are kept locally. */
+  readonly kms: KmsKeys | undefined;
+  readonly identity: Identity;
+  readonly sessionKeys: SessionKeys;
+  readonly connectionParams: ConnectionParams;
+  readonly storage: ParcelStorage;
+  readonly peers: Peers;
+  readonly revocations: Revocations;
+  readonly sessions: ChannelSessions;
+  readonly cargo: CargoStorage;
+  readonly collected: CollectedParcels;
+  readonly certificates: CertificateCache;
+  readonly clock: Clock;
+}
+
+/** @throws Error in one line, when the data directory cannot be used or another gateway has it; StoreError */
+export async function openCore(config: Config, logger?: Logger, clock: Clock = machineClock): Promise<Core> {
+  await using stack = new AsyncDisposableStack();
+  const random = machineRandom;
+  const local = stack.use(
+    await openLocalBackends({
+      directory: config.dataDirectory,
+      clock,
+      random,
+      log: logger,
+      journalOctets: config.journalOctets,
+    }),
+  );
+  const redis = config.signals === 'redis' ? await import('./redis.ts') : undefined;
+  const shared = stack.use(await redis?.openShared(config, logger, clock));
+  const sharing = shared && redis ? redis.withShared(local, shared) : local;
+  const bucket = config.objectStore === 'gcs' ? await import('./gcs.ts') : undefined;
+  const backends = bucket ? await bucket.withBucket(sharing, config, logger, clock) : sharing;
+  const { objects, records, signals, meters, work } = backends;
+  const keys = config.keys === 'gcp-kms' ? await import('./kms.ts') : undefined;
+  const kms = stack.use(await keys?.openKeys(config, { records, clock, log: logger }));
+  const { identityKeys, wrapping } = kms ?? backends;
+  const sessionKeys = new SessionKeys({
+    records,
+    wrapping,
+    newKeyPair: newMachineKeyPair,
+    random,
+    clock,
+  });
+  const identity = await Identity.open({
+    internetAddress: config.internetAddress,
+    identityKeys,
+    records,
+    random,
+    clock,
+  });
+  const peers = stack.use(await Peers.open({ records, signals, clock, policy: config.registrationPolicy }));
+  const revocations = stack.use(await Revocations.open({ records, signals, random, clock }));
+  const sessions = new ChannelSessions({
+    sessionKeys,
+    peerKeys: new PeerSessionKeys({ records }),
+    random,
+    algorithms: { ...DEFAULT_SESSION_ALGORITHMS, content: config.cargoCipher },
+  });
+  const connectionParams = new ConnectionParams({ identity, sessionKeys, records, clock });
+  const storage = new ParcelStorage({
+    objects,
+    records,
+    work,
+    signals,
+    meters,
+    clock,
+    journal: backends.journal,
+    mailboxQuota: { count: config.mailboxParcels, octets: config.mailboxOctets },
+    outboxQuota: { count: config.outboxParcels, octets: config.outboxOctets },
+  });
+  const cargo = new CargoStorage({
+    objects,
+    queue: work,
+    meters,
+    clock,
+    quota: { count: config.cargoCount, octets: config.cargoOctets },
+  });
+  const collected = new CollectedParcels({ records, meters, clock });
+  const resources = stack.move();
+  return {
+    backends,
+    shared,
+    kms,
+    identity,
+    sessionKeys,
+    connectionParams,
+    storage,
+    peers,
+    revocations,
+    sessions,
+    cargo,
+    collected,
+    certificates: new CertificateCache(),
+    clock,
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
