@@ -13,6 +13,9 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   'idle-collections': async () => (await import('./idle-collections.ts')).idleCollectionsRows,
   outbound: async () => (await import('./outbound.ts')).outboundRows,
   cargo: async () => (await import('./cargo.ts')).cargoRows,
+  flood: async () => (await import('./flood.ts')).floodRows,
+  reconnect: async () => (await import('./reconnect.ts')).reconnectRows,
+  'many-parcels': async () => (await import('./many-parcels.ts')).manyParcelsRows,
   'start-up': async () => (await import('./start-up.ts')).startUpRows,
 };
 

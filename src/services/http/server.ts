@@ -38,9 +38,6 @@ const DEFAULT_BODY_BUDGET = 256 * 1024 * 1024;
 /** How often Node looks for connections that are over their time, in milliseconds. */
 const TIMEOUT_CHECK_INTERVAL = 1000;
 
-/** Connections that the kernel keeps until we take them: in a flood, the honest ones among them are not lost. */
-const BACKLOG = 1024;
-
 const TLS_HANDSHAKE_TIMEOUT = 10_000;
 
 /** The answer to a parcel that was taken, which proves its sender. */
@@ -164,7 +161,7 @@ export class HttpServer implements Service {
   /** Starts to listen; resolves with `url`. */
   async listen(): Promise<string> {
     const { host, port } = this.options;
-    await this.app.listen({ host, port, backlog: BACKLOG, listenTextResolver: (address) => `Listening at ${address}` });
+    await this.app.listen({ host, port, listenTextResolver: (address) => `Listening at ${address}` });
     this.certificate?.follow(this.server as TlsServer, this.options.tlsInterval);
     return this.url;
   }
