@@ -12,7 +12,7 @@ import { CollectionClient } from '../test/support/collection-client.ts';
 
 import { type Row, runAlone } from './row.ts';
 import { Connection, requestOctets, requireAccepted, sendAll } from './support/http-load.ts';
-import { deliveryRequests, type Recipient, registerRecipient } from './support/recipients.ts';
+import { type Recipient, registerRecipient } from './support/recipients.ts';
 import { median, quantile } from './support/statistics.ts';
 import { spawnUnlimitedGateway } from './support/unlimited-gateway.ts';
 
@@ -20,7 +20,10 @@ const RECIPIENTS = 16;
 const CONNECTIONS = 64;
 const PARCELS = 5000;
 /** To find the pace that the gateway can keep up. */
-const CALIBRATION_PARCELS = 2000;
+const CALIBRATION_PARCELS = 4000;
+
+/** How long parcels may take to come at all, in milliseconds. */
+const ARRIVAL_LIMIT = 20_000;
 
 /** Milliseconds. */
 const MEDIAN_BAR = 5;
@@ -38,15 +41,12 @@ export async function liveLatencyRows(): Promise<Row[]> {
   await using gateway = await spawnUnlimitedGateway();
   const poweb = new URL(gateway.poweb);
   const recipients = await Promise.all(Array.from({ length: RECIPIENTS }, () => registerRecipient(poweb)));
-  const pace = await fullPace(poweb);
   const parcels: Sending[] = [];
-  for (let number = 0; number < PARCELS; number++) {
+  for (let number = 0; number < CALIBRATION_PARCELS + PARCELS; number++) {
     parcels.push(await sending(poweb, recipients[number % RECIPIENTS] as Recipient));
   }
 
-  const started = new Map<string, number>();
-  const latencies: number[] = [];
-  const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
+  const arrivals = new Arrivals();
   const clients = await Promise.all(
     recipients.map(async ({ gateway: { key }, certificate }) => {
       const client = await CollectionClient.collect(gateway.poweb, [{ key: key.signing, certificate }]);
@@ -55,23 +55,17 @@ export async function liveLatencyRows(): Promise<Row[]> {
     }),
   );
   for (const client of clients) {
-    void receive(client, (parcel) => {
-      const start = started.get(markOf(parcel));
-      latencies.push(performance.now() - (start ?? Number.NaN));
-      if (latencies.length === PARCELS) {
-        finish();
-      }
-    });
+    void receive(client, (parcel) => arrivals.note(parcel));
   }
+  const pace = await fullPace(poweb, parcels.splice(0, CALIBRATION_PARCELS), arrivals);
+  const started = new Map<string, number>();
   await sendAtPace(poweb, parcels, pace / 2, started);
-  await Promise.race([finished, pause(10_000)]);
+  await arrivals.reach(CALIBRATION_PARCELS + PARCELS);
   for (const client of clients) {
     client[Symbol.dispose]();
   }
-  if (latencies.length < PARCELS) {
-    throw new Error(`Only ${latencies.length} of ${PARCELS} parcels were delivered`);
-  }
 
+  const latencies = [...started].map(([mark, start]) => arrivals.timeOf(mark) - start);
   const middle = median(latencies);
   const worst = quantile(latencies, 0.99);
   return [
@@ -87,13 +81,47 @@ export async function liveLatencyRows(): Promise<Row[]> {
   ];
 }
 
-/** Parcels a second that the gateway takes as fast as it can, into a mailbox that nobody collects. */
-async function fullPace(poweb: URL): Promise<number> {
-  const idle = await registerRecipient(poweb);
-  const requests = await deliveryRequests(poweb, idle, CALIBRATION_PARCELS);
-  const half = CALIBRATION_PARCELS / 2;
+/** When parcels came to their recipients. */
+class Arrivals {
+  private readonly times = new Map<string, number>();
+  private expected = Number.POSITIVE_INFINITY;
+  private whenReached: () => void = () => undefined;
+
+  note(parcel: Buffer): void {
+    this.times.set(markOf(parcel), performance.now());
+    if (this.times.size === this.expected) {
+      this.whenReached();
+    }
+  }
+
+  timeOf(mark: string): number {
+    return this.times.get(mark) ?? Number.NaN;
+  }
+
+  /** Resolves when so many parcels have come. @throws Error when they do not */
+  async reach(count: number): Promise<void> {
+    this.expected = count;
+    if (this.times.size < count) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.whenReached = resolve;
+      await Promise.race([promise, pause(ARRIVAL_LIMIT)]);
+    }
+    if (this.times.size < count) {
+      throw new Error(`Only ${this.times.size} of ${count} parcels were delivered`);
+    }
+  }
+}
+
+/** Parcels a second that come to their recipients when they are sent as fast as they are taken. */
+async function fullPace(poweb: URL, parcels: readonly Sending[], arrivals: Arrivals): Promise<number> {
+  const requests = parcels.map(({ octets }) => octets);
+  const half = Math.floor(requests.length / 2);
   await sendAll(poweb, requests.slice(0, half), 16);
-  return (half / (await sendAll(poweb, requests.slice(half), 16))) * 1000;
+  await arrivals.reach(half);
+  const start = performance.now();
+  await sendAll(poweb, requests.slice(half), 16);
+  await arrivals.reach(requests.length);
+  return ((requests.length - half) / (performance.now() - start)) * 1000;
 }
 
 async function sending(poweb: URL, { gateway, certificate, endpoint }: Recipient): Promise<Sending> {

@@ -78,9 +78,11 @@ export const SCHEMA: Readonly<Record<FileName, string>> = {
 };
 
 /**
- * How a file is written. Recursive triggers: a replaced entry is a deleted one, and its body goes too. FULL: a commit returns after `fdatasync` of the log. FAST: what is deleted is overwritten
- * where its page is written anyway; pages that become free go back to the file system. The order matters: page size
- * and vacuum mode only take before the first table.
+ * How a file is written. Recursive triggers: a replaced entry is a deleted one, and its body goes too. FULL: a commit
+ * returns after `fdatasync` of the log. The log is emptied into the file every MiB: writers wait meanwhile, and many
+ * short waits keep the slowest delivery fast where a few long ones do not. FAST: what is deleted is overwritten where
+ * its page is written anyway; pages that become free go back to the file system. The order matters: page size and
+ * vacuum mode only take before the first table.
  */
 export const WRITER_PRAGMAS = `
   PRAGMA page_size = 8192;
@@ -88,7 +90,7 @@ export const WRITER_PRAGMAS = `
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
   PRAGMA recursive_triggers = ON;
-  PRAGMA wal_autocheckpoint = 512;
+  PRAGMA wal_autocheckpoint = 128;
   PRAGMA journal_size_limit = 16777216;
   PRAGMA cache_size = -32768;
   PRAGMA secure_delete = FAST;
