@@ -122,7 +122,7 @@ const SETTINGS = {
   cargoOctets: setting('CARGO_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   cargoSize: setting('CARGO_SIZE', '1MiB', octets(16 * 1024, MAX_SHARED_CARGO)),
   cargoCipher: setting('CARGO_CIPHER', 'aes-128-cbc', oneOf(CONTENT_CIPHERS)),
-  courierCalls: setting('COURIER_CALLS', '64', integer(1, 100_000)),
+  courierCalls: setting('COURIER_CALLS', '32', integer(1, 100_000)),
   courierCallsPerConnection: setting('COURIER_CALLS_PER_CONNECTION', '8', integer(1, 1000)),
   courierCallIdle: setting('COURIER_CALL_IDLE', '2m', duration('1s', '1h')),
   courierConnectionIdle: setting('COURIER_CONNECTION_IDLE', '60s', duration('1s', '1h')),

@@ -24,7 +24,7 @@ export interface CogRpcLimits {
 export const DEFAULT_COGRPC_LIMITS: CogRpcLimits = {
   maxConnections: 10_000,
   maxCallsPerConnection: 8,
-  maxCalls: 64,
+  maxCalls: 32,
   callIdleTimeout: 120_000,
   connectionIdleTimeout: 60_000,
   connectionMaxAge: 3_600_000,
