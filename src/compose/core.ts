@@ -12,7 +12,9 @@ import { ChannelSessions } from '../gateway/channel-sessions.ts';
 import { CollectedParcels } from '../gateway/collected-parcels.ts';
 import { ConnectionParams } from '../gateway/connection-params.ts';
 import { Identity } from '../gateway/identity.ts';
+import { ParcelDelivery } from '../gateway/parcel-delivery.ts';
 import { ParcelStorage } from '../gateway/parcel-storage.ts';
+import { PeerLimits } from '../gateway/peer-limits.ts';
 import { PeerSessionKeys } from '../gateway/peer-session-keys.ts';
 import { Peers } from '../gateway/peers.ts';
 import type { Clock } from '../gateway/ports.ts';
@@ -37,6 +39,10 @@ export interface Core extends AsyncDisposable {
   readonly sessions: ChannelSessions;
   readonly cargo: CargoStorage;
   readonly collected: CollectedParcels;
+  /** How often each private gateway may do something. */
+  readonly peerLimits: PeerLimits;
+  /** Takes parcels from whichever door. */
+  readonly delivery: ParcelDelivery;
   readonly certificates: CertificateCache;
   readonly clock: Clock;
 }
@@ -105,6 +111,22 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     quota: { count: config.cargoCount, octets: config.cargoOctets },
   });
   const collected = new CollectedParcels({ records, meters, clock });
+  const certificates = new CertificateCache();
+  const peerLimits = new PeerLimits(meters, {
+    deliveries: config.deliveriesPerPeer,
+    collections: config.collectionsPerPeer,
+  });
+  const delivery = new ParcelDelivery({
+    identity,
+    storage,
+    meters,
+    certificates,
+    clock,
+    journal: backends.journal,
+    peers,
+    peerLimits,
+    revocations,
+  });
   const resources = stack.move();
   return {
     backends,
@@ -119,7 +141,9 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     sessions,
     cargo,
     collected,
-    certificates: new CertificateCache(),
+    peerLimits,
+    delivery,
+    certificates,
     clock,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };

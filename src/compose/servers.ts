@@ -5,8 +5,6 @@ import { DEFAULT_CARGO_SIZES } from '../gateway/cargo-collection.ts';
 import { CargoCollections } from '../gateway/cargo-collections.ts';
 import { CargoDelivery } from '../gateway/cargo-delivery.ts';
 import { ParcelCollections } from '../gateway/parcel-collections.ts';
-import { ParcelDelivery } from '../gateway/parcel-delivery.ts';
-import { PeerLimits } from '../gateway/peer-limits.ts';
 import { Registration } from '../gateway/registration.ts';
 import { MINUTE, SECOND } from '../gateway/time.ts';
 import type { Logger } from '../log.ts';
@@ -43,23 +41,9 @@ export async function openServers(
   checks: readonly Check[],
 ): Promise<Server[]> {
   const { identity, backends, clock, connectionParams, sessionKeys, storage, peers, revocations, certificates } = core;
+  const { peerLimits, delivery } = core;
   const { records, meters, journal } = backends;
   const isChosen = (name: ServiceName) => config.services.includes(name);
-  const peerLimits = new PeerLimits(meters, {
-    deliveries: config.deliveriesPerPeer,
-    collections: config.collectionsPerPeer,
-  });
-  const delivery = new ParcelDelivery({
-    identity,
-    storage,
-    meters,
-    certificates,
-    clock,
-    journal,
-    peers,
-    peerLimits,
-    revocations,
-  });
   const registrationRate = { limit: config.registrationsPerAddress, period: ADDRESS_PERIOD };
   const limits = new AddressLimits({
     meters,

@@ -2,7 +2,6 @@
 
 import type { Config } from '../config.ts';
 import { CargoProcessing } from '../gateway/cargo-processing.ts';
-import { ParcelDelivery } from '../gateway/parcel-delivery.ts';
 import type { Logger } from '../log.ts';
 import { machineChance } from '../machine.ts';
 import type { Check } from '../services/service.ts';
@@ -59,9 +58,7 @@ export function startInternetDelivery(config: Config, logger: Logger, { backends
 /** Starts the worker that opens the cargo of couriers. */
 export function startCargoWorker(logger: Logger, core: Core): Worker {
   const { backends, identity, storage, cargo: cargoStorage, collected, sessions, revocations, certificates } = core;
-  const { peers, clock } = core;
-  const { meters, journal, work } = backends;
-  const delivery = new ParcelDelivery({ identity, storage, meters, certificates, clock, journal, peers, revocations });
+  const { delivery, clock } = core;
   const processing = new CargoProcessing({
     identity,
     storage: cargoStorage,
@@ -73,7 +70,7 @@ export function startCargoWorker(logger: Logger, core: Core): Worker {
     certificates,
     clock,
   });
-  const worker = new CargoWorker({ queue: work, processing, log: logger, clock, chance: machineChance });
+  const worker = new CargoWorker({ queue: backends.work, processing, log: logger, clock, chance: machineChance });
   worker.start();
   return worker;
 }

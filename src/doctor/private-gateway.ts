@@ -15,7 +15,7 @@ import { type CollectedParcel, collectParcels } from './collection.ts';
 import { type NodeKey, newNodeKey } from './node-key.ts';
 
 /** How long deployed clients wait for PoWeb, in milliseconds. */
-export const POWEB_LIMIT = 5000;
+const POWEB_LIMIT = 5000;
 
 const AUTHORIZATION_TYPE = 'application/vnd.awala.node-registration.authorization';
 const REQUEST_TYPE = 'application/vnd.awala.node-registration.request';

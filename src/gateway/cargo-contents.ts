@@ -35,7 +35,7 @@ export interface CargoContentsOptions {
 }
 
 /** When the last complete collection began, in ms since 1970; 0 if there was none. @throws StoreError */
-export async function lastCollection(records: Records, peer: string): Promise<number> {
+async function lastCollection(records: Records, peer: string): Promise<number> {
   return ((await records.get('cargo-collections', peer))?.fields['began'] as number | undefined) ?? 0;
 }
 

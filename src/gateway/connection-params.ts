@@ -2,9 +2,10 @@
  * The connection parameters (RS-000): what a private gateway needs to know of this one before it registers.
  */
 import { writeConnectionParams } from '../awala/connection-params.ts';
+import type { PublicSessionKey } from '../awala/session-key.ts';
 import type { Identity } from './identity.ts';
 import type { Clock, Records } from './ports.ts';
-import type { PublicSessionKey, SessionKeys } from './session-keys.ts';
+import type { SessionKeys } from './session-keys.ts';
 import { DAY } from './time.ts';
 
 /** The unbound session key is renewed at this age and decrypts until twice it (protocol section 5). */

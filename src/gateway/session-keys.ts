@@ -3,7 +3,7 @@
  *
  * A record's name begins with the peer that the key is bound to, so that a message of another peer does not even find it.
  */
-import type { SessionKeyPair } from '../awala/session-key.ts';
+import type { PublicSessionKey, SessionKeyPair } from '../awala/session-key.ts';
 import type { Clock, KeyWrapping, NewKeyPair, Random, Records, StoredRecord } from './ports.ts';
 import { DAY } from './time.ts';
 
@@ -20,9 +20,6 @@ const MESSAGE_KEY_LIFETIME = 210 * DAY;
 const GRACE = 30 * DAY;
 
 const UNBOUND = 'unbound';
-
-/** What a peer is given: the public half and its id. */
-export type PublicSessionKey = Omit<SessionKeyPair, 'privateKey'>;
 
 /** A private key that was found, with what it takes to say that it was used. */
 export interface OpenedSessionKey {

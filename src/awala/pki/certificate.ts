@@ -13,7 +13,7 @@ import { publicKeyFrom, type RsaPublicKey } from './rsa-public-key.ts';
 export type { PdaRateLimit } from './certificate-extensions.ts';
 
 /** The longest certificate, in octets; one with a key of 4096 bits takes about 1,500. */
-export const MAX_CERTIFICATE_LENGTH = 16_384;
+const MAX_CERTIFICATE_LENGTH = 16_384;
 
 /** The longest serial number, in octets (RFC 5280, section 4.1.2.2, allows 20). */
 const MAX_SERIAL_NUMBER_LENGTH = 32;

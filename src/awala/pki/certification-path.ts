@@ -6,7 +6,7 @@ import type { Certificate } from './certificate.ts';
 import type { CertificateCache } from './certificate-cache.ts';
 
 /** The longest path, its ends included: PDA, endpoint, private gateway, Internet gateway (RS-002). */
-export const MAX_PATH = 4;
+const MAX_PATH = 4;
 
 /** What a path is looked for with. */
 export interface PathSearch {
