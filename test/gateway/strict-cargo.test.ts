@@ -3,15 +3,16 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { Tag } from '../../src/awala/asn1/tags.ts';
-import { constructed, octetString, sequence } from '../../src/awala/asn1/writer.ts';
+import { constructed, octetString, primitive, sequence } from '../../src/awala/asn1/writer.ts';
 import { writeCargoMessageSet } from '../../src/awala/cargo/cargo-message-set.ts';
 import { writeParcelCollectionAck } from '../../src/awala/cargo/parcel-collection-ack.ts';
 import { writeEnvelopedData } from '../../src/awala/cms/write-enveloped-data.ts';
-import type { Certificate } from '../../src/awala/pki/certificate.ts';
+import { type Certificate, readCertificate } from '../../src/awala/pki/certificate.ts';
 import { RamfType } from '../../src/awala/ramf/ramf-message.ts';
 import { type RamfFields, writeRamfMessage } from '../../src/awala/ramf/write-ramf.ts';
 import type { PublicSessionKey } from '../../src/awala/session-key.ts';
 import { machineRandom } from '../../src/machine.ts';
+import { handmadeCertificate, handmadeKey } from '../support/handmade.ts';
 import { issued, newSessionKey, selfIssued, testChain, testParcel } from '../support/pki.ts';
 import { readCargoStrictly } from '../support/strict-cargo.ts';
 
@@ -93,6 +94,40 @@ test('cargo that all clients take passes, and no other', async () => {
     const cargo = await cargoWith(faults);
     assert.throws(() => readCargoStrictly(cargo, state), Error, fault);
   }
+});
+
+test('a serial number that a private gateway padded is not held against our cargo', async () => {
+  const { gateway, privateGateway } = await testChain();
+  const [issuer, subject] = await Promise.all([handmadeKey('private-gateway'), handmadeKey('internet-gateway')]);
+  const now = Date.now();
+  const raw = handmadeCertificate({
+    subject,
+    issuer,
+    notBefore: now - 3 * HOUR,
+    notAfter: now + HOUR,
+    serialNumber: primitive(Tag.INTEGER, Buffer.from('0012345678901234', 'hex')),
+  });
+  const authorization = readCertificate(raw);
+  const sessionKey = newSessionKey();
+  const plaintext = writeCargoMessageSet([
+    writeParcelCollectionAck({ senderEndpointId: '0ab', recipientEndpointId: '0cd', parcelId: 'x' }),
+  ]);
+  const fields = {
+    recipient: { id: privateGateway.id },
+    messageId: randomUUID(),
+    creation: now - HOUR,
+    ttl: 7200,
+    payload: writeEnvelopedData({ plaintext, recipient: sessionKey, sender: newSessionKey(), random: machineRandom }),
+  };
+  const signer = { key: gateway.key, certificate: authorization };
+  const cargo = await writeRamfMessage(RamfType.CARGO, fields, signer, [privateGateway.certificate]);
+  const read = readCargoStrictly(cargo, {
+    certificate: privateGateway.certificate,
+    authorization,
+    now,
+    sessionKey: () => sessionKey.privateKey,
+  });
+  assert.equal(read.items.length, 1);
 });
 
 function flipped(octets: Buffer): Buffer {

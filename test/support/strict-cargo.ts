@@ -45,7 +45,7 @@ export interface StrictlyReadCargo {
 /** @throws AssertionError or AwalaError where some deployed client would not take the cargo, or an item in it */
 export function readCargoStrictly(cargo: Buffer, state: CargoRecipientState): StrictlyReadCargo {
   const { certificate, authorization, now } = state;
-  assertDer(cargo.subarray(MESSAGE_PREFIX_OCTETS));
+  assertDer(cargo.subarray(MESSAGE_PREFIX_OCTETS), [authorization.raw, authorization.serialNumberField]);
   const message = readRamfMessage(RamfType.CARGO, cargo, new CertificateCache());
   assert.deepEqual(
     message.recipient,
