@@ -21,8 +21,8 @@ export const ROOMS: readonly Room[] = [
   { path: 'src/workers/', mayImport: ['src/awala/', 'src/gateway/'] },
   { path: 'src/courier/', mayImport: ['src/services/cogrpc/cargo-relay.ts', 'src/services/cogrpc/messages.ts'] },
   { path: 'src/doctor/', mayImport: ['src/awala/', 'src/courier/'] },
-  { path: 'src/config-values.ts', mayImport: [] },
-  { path: 'src/config.ts', mayImport: ['src/config-values.ts'] },
+  { path: 'src/config/', mayImport: [] },
+  { path: 'src/config.ts', mayImport: ['src/config/'] },
   { path: 'src/log.ts', mayImport: [] },
   { path: 'src/machine.ts', mayImport: ['src/gateway/ports.ts'] },
   {

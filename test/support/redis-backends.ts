@@ -5,7 +5,7 @@ import { LocalMeters } from '../../src/backends/local/meters.ts';
 import type { RedisAddress } from '../../src/backends/redis/address.ts';
 import type { RedisLog } from '../../src/backends/redis/client.ts';
 import { openRedisBackends, type RedisBackends } from '../../src/backends/redis/redis-backends.ts';
-import { redisUrl } from '../../src/config-values.ts';
+import { redisUrl } from '../../src/config/values.ts';
 import type { Clock } from '../../src/gateway/ports.ts';
 import { ManualClock } from './manual-clock.ts';
 
