@@ -1,9 +1,9 @@
 /** Configuration to objects: the servers of the chosen services, given what they need. */
 
 import type { Config, ServiceName } from '../config.ts';
-import { DEFAULT_CARGO_SIZES } from '../gateway/cargo-collection.ts';
-import { CargoCollections } from '../gateway/cargo-collections.ts';
-import { CargoDelivery } from '../gateway/cargo-delivery.ts';
+import { DEFAULT_CARGO_SIZES } from '../gateway/cargo/cargo-collection.ts';
+import { CargoCollections } from '../gateway/cargo/cargo-collections.ts';
+import { CargoDelivery } from '../gateway/cargo/cargo-delivery.ts';
 import { ParcelCollections } from '../gateway/parcel-collections.ts';
 import { Registration } from '../gateway/registration.ts';
 import { MINUTE, SECOND } from '../gateway/time.ts';

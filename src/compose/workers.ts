@@ -1,7 +1,7 @@
 /** Configuration to objects: the workers, which go on without requests. */
 
 import type { Config } from '../config.ts';
-import { CargoProcessing } from '../gateway/cargo-processing.ts';
+import { CargoProcessing } from '../gateway/cargo/cargo-processing.ts';
 import type { Logger } from '../log.ts';
 import { machineChance } from '../machine.ts';
 import type { Check } from '../services/service.ts';

@@ -4,8 +4,8 @@
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { CargoOutcome, CargoProcessing, ItemOutcome } from '../gateway/cargo-processing.ts';
-import { CARGO_QUEUE } from '../gateway/cargo-storage.ts';
+import type { CargoOutcome, CargoProcessing, ItemOutcome } from '../gateway/cargo/cargo-processing.ts';
+import { CARGO_QUEUE } from '../gateway/cargo/cargo-storage.ts';
 import { type Clock, StoreError, type TakenItem, type WorkQueue } from '../gateway/ports.ts';
 import { MINUTE, SECOND } from '../gateway/time.ts';
 

@@ -16,7 +16,7 @@ import { writeRamfMessage } from '../../src/awala/ramf/write-ramf.ts';
 import { openLocalBackends } from '../../src/backends/local/local-backends.ts';
 import { Endpoint } from '../../src/doctor/endpoint.ts';
 import { PrivateGateway } from '../../src/doctor/private-gateway.ts';
-import { CollectedParcels } from '../../src/gateway/collected-parcels.ts';
+import { CollectedParcels } from '../../src/gateway/cargo/collected-parcels.ts';
 import { machineClock, machineRandom } from '../../src/machine.ts';
 import { chooseSeed, seededChance } from '../support/chance.ts';
 import { type LogLine, type SpawnedGateway, spawnGateway, temporaryDirectory } from '../support/gateway.ts';

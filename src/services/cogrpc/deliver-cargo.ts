@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { AwalaError } from '../../awala/errors.ts';
-import type { CargoDelivery as CargoDoor } from '../../gateway/cargo-delivery.ts';
+import type { CargoDelivery as CargoDoor } from '../../gateway/cargo/cargo-delivery.ts';
 import { GatewayError, type TraceIds } from '../../gateway/errors.ts';
 import { StoreError } from '../../gateway/ports.ts';
 import type { CargoRelay, DeliverCargoCall } from './cargo-relay.ts';

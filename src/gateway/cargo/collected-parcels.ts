@@ -4,12 +4,12 @@
  *
  * The same record tells that a parcel was taken already, so that repeating a cargo changes nothing.
  */
-import type { ParcelCollectionAck } from '../awala/cargo/parcel-collection-ack.ts';
-import { MAX_TTL } from '../awala/ramf/ramf-message.ts';
-import { type ParcelName, parcelDigest } from './parcel-at-rest.ts';
-import type { Clock, Meters, Records } from './ports.ts';
-import { Quota } from './quota.ts';
-import { SECOND } from './time.ts';
+import type { ParcelCollectionAck } from '../../awala/cargo/parcel-collection-ack.ts';
+import { MAX_TTL } from '../../awala/ramf/ramf-message.ts';
+import { type ParcelName, parcelDigest } from '../parcel-at-rest.ts';
+import type { Clock, Meters, Records } from '../ports.ts';
+import { Quota } from '../quota.ts';
+import { SECOND } from '../time.ts';
 
 /** For how many parcels of one private gateway acknowledgements are owed at once. */
 const MAX_OWED = 100_000;

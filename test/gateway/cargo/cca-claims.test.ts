@@ -1,12 +1,12 @@
 /** Claims on cargo collection authorizations: one call at a time, one to the end, whoever comes when. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { type CcaClaim, CcaClaims, type CcaName } from '../../src/gateway/cca-claims.ts';
-import { GatewayError } from '../../src/gateway/errors.ts';
-import { DAY, HOUR } from '../../src/gateway/time.ts';
-import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
-import { heldClaims } from '../support/held-claims.ts';
-import { Barrier } from '../support/held-stores.ts';
+import { type CcaClaim, CcaClaims, type CcaName } from '../../../src/gateway/cargo/cca-claims.ts';
+import { GatewayError } from '../../../src/gateway/errors.ts';
+import { DAY, HOUR } from '../../../src/gateway/time.ts';
+import { type GatewayRoom, openGatewayRoom } from '../../support/gateway-room.ts';
+import { heldClaims } from '../../support/held-claims.ts';
+import { Barrier } from '../../support/held-stores.ts';
 
 const CALLS = 20;
 

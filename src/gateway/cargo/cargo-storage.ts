@@ -1,9 +1,9 @@
 /**
  * Cargo that waits to be opened, by the private gateway that sent it, within a quota; and the queue of those who open it.
  */
-import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, StoredObject, Work, WorkQueue } from './ports.ts';
-import { StoreError } from './ports.ts';
-import { Quota } from './quota.ts';
+import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, StoredObject, Work, WorkQueue } from '../ports.ts';
+import { StoreError } from '../ports.ts';
+import { Quota } from '../quota.ts';
 
 /** What one private gateway may have waiting, unless configured otherwise. */
 export const DEFAULT_CARGO_QUOTA: Amount = { count: 10_000, octets: 1024 * 1024 * 1024 };

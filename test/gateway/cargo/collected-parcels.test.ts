@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CollectedParcels } from '../../src/gateway/collected-parcels.ts';
-import { openGatewayRoom } from '../support/gateway-room.ts';
+import { CollectedParcels } from '../../../src/gateway/cargo/collected-parcels.ts';
+import { openGatewayRoom } from '../../support/gateway-room.ts';
 
 const DAY = 86_400_000;
 const PEER = `0${'a'.repeat(64)}`;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CargoSender, deliverAndOpen, openCargoRoom } from '../support/cargo-room.ts';
-import { issued, selfIssued, testIdentity } from '../support/pki.ts';
+import { CargoSender, deliverAndOpen, openCargoRoom } from '../../support/cargo-room.ts';
+import { issued, selfIssued, testIdentity } from '../../support/pki.ts';
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;

@@ -2,7 +2,7 @@
  * How large the next cargo of a collection may be: small at first, since a courier's call lasts a few seconds and nobody
  * knows how slow its link is; larger as long as acknowledgements come fast (protocol section 6).
  */
-import { SECOND } from './time.ts';
+import { SECOND } from '../time.ts';
 
 /** What a cargo acknowledged within this time doubles. */
 const FAST = SECOND / 4;

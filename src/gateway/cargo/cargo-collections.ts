@@ -6,10 +6,19 @@ import {
   readCargoCollectionAuthorization,
   verifyCargoCollectionAuthorization,
   verifyCargoDeliveryAuthorization,
-} from '../awala/cargo/cargo-collection-authorization.ts';
-import { readCargoCollectionRequest } from '../awala/cargo/cargo-collection-request.ts';
-import { AwalaError } from '../awala/errors.ts';
-import type { CertificateCache } from '../awala/pki/certificate-cache.ts';
+} from '../../awala/cargo/cargo-collection-authorization.ts';
+import { readCargoCollectionRequest } from '../../awala/cargo/cargo-collection-request.ts';
+import { AwalaError } from '../../awala/errors.ts';
+import type { CertificateCache } from '../../awala/pki/certificate-cache.ts';
+import type { ChannelSessions } from '../channel-sessions.ts';
+import { GatewayError, type TraceIds } from '../errors.ts';
+import type { Identity } from '../identity.ts';
+import { type JournalWriter, NO_JOURNAL } from '../journal.ts';
+import type { Mailboxes } from '../mailbox.ts';
+import type { Peers } from '../peers.ts';
+import type { Clock, Random, Records, Signals } from '../ports.ts';
+import type { Revocations } from '../revocations.ts';
+import { CLOCK_DRIFT } from '../time.ts';
 import {
   CargoCollection,
   type CargoCollectionParts,
@@ -18,16 +27,7 @@ import {
 } from './cargo-collection.ts';
 import { CargoWriter } from './cargo-writer.ts';
 import { CcaClaims } from './cca-claims.ts';
-import type { ChannelSessions } from './channel-sessions.ts';
 import type { CollectedParcels } from './collected-parcels.ts';
-import { GatewayError, type TraceIds } from './errors.ts';
-import type { Identity } from './identity.ts';
-import { type JournalWriter, NO_JOURNAL } from './journal.ts';
-import type { Mailboxes } from './mailbox.ts';
-import type { Peers } from './peers.ts';
-import type { Clock, Random, Records, Signals } from './ports.ts';
-import type { Revocations } from './revocations.ts';
-import { CLOCK_DRIFT } from './time.ts';
 
 export interface CargoCollectionsParts {
   readonly identity: Identity;

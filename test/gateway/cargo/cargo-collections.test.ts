@@ -3,23 +3,23 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { AwalaError } from '../../src/awala/errors.ts';
-import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
-import { readParcel } from '../../src/awala/ramf/parcel.ts';
-import { RamfType } from '../../src/awala/ramf/ramf-message.ts';
-import { writeRamfMessage } from '../../src/awala/ramf/write-ramf.ts';
-import type { CargoCollection } from '../../src/gateway/cargo-collection.ts';
-import { GatewayError, type TraceIds } from '../../src/gateway/errors.ts';
-import { parcelAtRest } from '../../src/gateway/parcel-at-rest.ts';
-import { Peers } from '../../src/gateway/peers.ts';
-import { type Records, StoreError } from '../../src/gateway/ports.ts';
-import { Revocations } from '../../src/gateway/revocations.ts';
-import { DAY, HOUR } from '../../src/gateway/time.ts';
-import { machineRandom } from '../../src/machine.ts';
-import { CargoRecipient, type CcaOptions, cargoCollectionsOf } from '../support/cargo-recipient.ts';
-import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
-import { heldClaims } from '../support/held-claims.ts';
-import { Barrier } from '../support/held-stores.ts';
+import { AwalaError } from '../../../src/awala/errors.ts';
+import { CertificateCache } from '../../../src/awala/pki/certificate-cache.ts';
+import { readParcel } from '../../../src/awala/ramf/parcel.ts';
+import { RamfType } from '../../../src/awala/ramf/ramf-message.ts';
+import { writeRamfMessage } from '../../../src/awala/ramf/write-ramf.ts';
+import type { CargoCollection } from '../../../src/gateway/cargo/cargo-collection.ts';
+import { GatewayError, type TraceIds } from '../../../src/gateway/errors.ts';
+import { parcelAtRest } from '../../../src/gateway/parcel-at-rest.ts';
+import { Peers } from '../../../src/gateway/peers.ts';
+import { type Records, StoreError } from '../../../src/gateway/ports.ts';
+import { Revocations } from '../../../src/gateway/revocations.ts';
+import { DAY, HOUR } from '../../../src/gateway/time.ts';
+import { machineRandom } from '../../../src/machine.ts';
+import { CargoRecipient, type CcaOptions, cargoCollectionsOf } from '../../support/cargo-recipient.ts';
+import { type GatewayRoom, openGatewayRoom } from '../../support/gateway-room.ts';
+import { heldClaims } from '../../support/held-claims.ts';
+import { Barrier } from '../../support/held-stores.ts';
 import {
   issued,
   newSessionKey,
@@ -28,7 +28,7 @@ import {
   testChain,
   testIdentity,
   testParcel,
-} from '../support/pki.ts';
+} from '../../support/pki.ts';
 
 const CALLS = 20;
 const PARCELS = 12;

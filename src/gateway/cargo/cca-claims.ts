@@ -8,9 +8,9 @@
  * What couriers acknowledged is noted per call, and a later call under the same CCA goes on after it.
  */
 import { createHash } from 'node:crypto';
-import { GatewayError } from './errors.ts';
-import type { Records, Signals, StoredRecord, Subscription } from './ports.ts';
-import { CLOCK_DRIFT } from './time.ts';
+import { GatewayError } from '../errors.ts';
+import type { Records, Signals, StoredRecord, Subscription } from '../ports.ts';
+import { CLOCK_DRIFT } from '../time.ts';
 
 /** How often a claim is tried that others change under its hands: each time one of them has come further. */
 const MAX_ATTEMPTS = 100;

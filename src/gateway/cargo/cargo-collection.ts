@@ -5,15 +5,16 @@
  * A courier acknowledges cargo before it has stored it, so that an acknowledgement only makes room for more, and is noted
  * for a retry under the same CCA. Parcels stay in the mailbox until their private gateway says that it has them.
  */
+
+import { giveBack } from '../give-back.ts';
+import type { JournalWriter } from '../journal.ts';
+import { DAY } from '../time.ts';
+import { newUuid } from '../uuid.ts';
 import { CargoContents, type CargoContentsParts } from './cargo-contents.ts';
 import { CargoPace } from './cargo-pace.ts';
 import { type PackedCargo, packCargoes } from './cargo-packing.ts';
 import { type CargoAddress, type CargoWriter, cargoOverhead } from './cargo-writer.ts';
 import type { CcaClaim } from './cca-claims.ts';
-import { giveBack } from './give-back.ts';
-import type { JournalWriter } from './journal.ts';
-import { DAY } from './time.ts';
-import { newUuid } from './uuid.ts';
 
 /** How many cargoes may be unacknowledged at once. */
 const WINDOW = 5;

@@ -4,17 +4,17 @@
  * acknowledgements, since couriers lose cargo, and last the parcels that are too large to travel with anything else.
  */
 import { hash } from 'node:crypto';
-import { type CertificateRotationForm, writeCertificateRotation } from '../awala/cargo/certificate-rotation.ts';
-import { writeParcelCollectionAck } from '../awala/cargo/parcel-collection-ack.ts';
-import type { Certificate } from '../awala/pki/certificate.ts';
+import { type CertificateRotationForm, writeCertificateRotation } from '../../awala/cargo/certificate-rotation.ts';
+import { writeParcelCollectionAck } from '../../awala/cargo/parcel-collection-ack.ts';
+import type { Certificate } from '../../awala/pki/certificate.ts';
+import type { Mailboxes } from '../mailbox.ts';
+import { storedParcelIds } from '../parcel-at-rest.ts';
+import type { ObjectEntry, Records } from '../ports.ts';
+import { type CertificateParts, certifyPrivateGateway, isRotationDue } from '../private-gateway-certificate.ts';
+import { oldestFirst, readParcels } from '../waiting-parcels.ts';
 import type { OutgoingItem } from './cargo-packing.ts';
 import { ITEM_DIGEST_OCTETS } from './cca-claims.ts';
 import type { CollectedParcels, OwedAck } from './collected-parcels.ts';
-import type { Mailboxes } from './mailbox.ts';
-import { storedParcelIds } from './parcel-at-rest.ts';
-import type { ObjectEntry, Records } from './ports.ts';
-import { type CertificateParts, certifyPrivateGateway, isRotationDue } from './private-gateway-certificate.ts';
-import { oldestFirst, readParcels } from './waiting-parcels.ts';
 
 /** Both, since the peer's stack is not known and each reads its own only; it skips the other. */
 const ROTATION_FORMS: readonly CertificateRotationForm[] = ['octet-strings', 'certificates'];

@@ -1,8 +1,8 @@
 /**
  * Packs messages into cargoes, in their order: as many as fit, and one by itself that is larger than the rest may be.
  */
-import { cargoItemOctets, MAX_CARGO_ITEMS } from '../awala/cargo/cargo-message-set.ts';
-import type { TraceIds } from './errors.ts';
+import { cargoItemOctets, MAX_CARGO_ITEMS } from '../../awala/cargo/cargo-message-set.ts';
+import type { TraceIds } from '../errors.ts';
 
 /** A message that is to travel in cargo. */
 export interface OutgoingItem {

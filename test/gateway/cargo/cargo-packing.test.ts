@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { cargoItemOctets } from '../../src/awala/cargo/cargo-message-set.ts';
-import { CargoPace, LEAST_CARGO_OCTETS } from '../../src/gateway/cargo-pace.ts';
-import { type OutgoingItem, type PackedCargo, packCargoes } from '../../src/gateway/cargo-packing.ts';
+import { cargoItemOctets } from '../../../src/awala/cargo/cargo-message-set.ts';
+import { CargoPace, LEAST_CARGO_OCTETS } from '../../../src/gateway/cargo/cargo-pace.ts';
+import { type OutgoingItem, type PackedCargo, packCargoes } from '../../../src/gateway/cargo/cargo-packing.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { writeCertificateRotation } from '../../src/awala/cargo/certificate-rotation.ts';
-import { writeParcelCollectionAck } from '../../src/awala/cargo/parcel-collection-ack.ts';
-import { writeParcelDeliveryDeauthorization } from '../../src/awala/cargo/parcel-delivery-deauthorization.ts';
-import { type ObjectStore, StoreError } from '../../src/gateway/ports.ts';
-import { type CargoRoom, CargoSender, deliverAndOpen, openAll, openCargoRoom } from '../support/cargo-room.ts';
-import { issued, newSessionKey, testIdentity } from '../support/pki.ts';
+import { writeCertificateRotation } from '../../../src/awala/cargo/certificate-rotation.ts';
+import { writeParcelCollectionAck } from '../../../src/awala/cargo/parcel-collection-ack.ts';
+import { writeParcelDeliveryDeauthorization } from '../../../src/awala/cargo/parcel-delivery-deauthorization.ts';
+import { type ObjectStore, StoreError } from '../../../src/gateway/ports.ts';
+import { type CargoRoom, CargoSender, deliverAndOpen, openAll, openCargoRoom } from '../../support/cargo-room.ts';
+import { issued, newSessionKey, testIdentity } from '../../support/pki.ts';
 
 const SECOND = 1000;
 const DAY = 86_400 * SECOND;

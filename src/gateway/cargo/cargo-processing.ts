@@ -5,25 +5,25 @@
  * that were taken are known by their records, and everything else says the same when it is said twice.
  */
 import { createHash } from 'node:crypto';
-import { type CargoItem, type CargoItemKind, readCargoMessageSet } from '../awala/cargo/cargo-message-set.ts';
-import { readParcelCollectionAck } from '../awala/cargo/parcel-collection-ack.ts';
-import { readParcelDeliveryDeauthorization } from '../awala/cargo/parcel-delivery-deauthorization.ts';
-import { AwalaError } from '../awala/errors.ts';
-import type { CertificateCache } from '../awala/pki/certificate-cache.ts';
-import { verifyPath } from '../awala/pki/certification-path.ts';
-import { RamfType, readRamfMessage, verifyRamfMessage } from '../awala/ramf/ramf-message.ts';
+import { type CargoItem, type CargoItemKind, readCargoMessageSet } from '../../awala/cargo/cargo-message-set.ts';
+import { readParcelCollectionAck } from '../../awala/cargo/parcel-collection-ack.ts';
+import { readParcelDeliveryDeauthorization } from '../../awala/cargo/parcel-delivery-deauthorization.ts';
+import { AwalaError } from '../../awala/errors.ts';
+import type { CertificateCache } from '../../awala/pki/certificate-cache.ts';
+import { verifyPath } from '../../awala/pki/certification-path.ts';
+import { RamfType, readRamfMessage, verifyRamfMessage } from '../../awala/ramf/ramf-message.ts';
+import type { ChannelSessions } from '../channel-sessions.ts';
+import { GatewayError, type TraceIds } from '../errors.ts';
+import { giveBack } from '../give-back.ts';
+import type { Identity } from '../identity.ts';
+import type { Mailboxes } from '../mailbox.ts';
+import { expiryAtRest, parcelDigest } from '../parcel-at-rest.ts';
+import type { ParcelDelivery } from '../parcel-delivery.ts';
+import type { Clock, StoredObject } from '../ports.ts';
+import type { Revocations } from '../revocations.ts';
+import { CLOCK_DRIFT } from '../time.ts';
 import { type CargoStorage, cargoSender } from './cargo-storage.ts';
-import type { ChannelSessions } from './channel-sessions.ts';
 import type { CollectedParcels } from './collected-parcels.ts';
-import { GatewayError, type TraceIds } from './errors.ts';
-import { giveBack } from './give-back.ts';
-import type { Identity } from './identity.ts';
-import type { Mailboxes } from './mailbox.ts';
-import { expiryAtRest, parcelDigest } from './parcel-at-rest.ts';
-import type { ParcelDelivery } from './parcel-delivery.ts';
-import type { Clock, StoredObject } from './ports.ts';
-import type { Revocations } from './revocations.ts';
-import { CLOCK_DRIFT } from './time.ts';
 
 /** Messages of one cargo that are taken care of at the same time, so that stores can group their writes. */
 const CONCURRENT_ITEMS = 128;

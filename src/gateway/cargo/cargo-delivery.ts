@@ -5,22 +5,22 @@
  * looked at later, by workers, since a courier has only seconds.
  */
 import { createHash } from 'node:crypto';
-import type { CertificateCache } from '../awala/pki/certificate-cache.ts';
-import { verifyPath } from '../awala/pki/certification-path.ts';
+import type { CertificateCache } from '../../awala/pki/certificate-cache.ts';
+import { verifyPath } from '../../awala/pki/certification-path.ts';
 import {
   checkMessageDates,
   type RamfMessage,
   RamfType,
   readRamfMessage,
   verifyRamfMessage,
-} from '../awala/ramf/ramf-message.ts';
+} from '../../awala/ramf/ramf-message.ts';
+import { GatewayError, type TraceIds } from '../errors.ts';
+import type { Identity } from '../identity.ts';
+import type { Peers } from '../peers.ts';
+import type { Clock } from '../ports.ts';
+import type { Revocations } from '../revocations.ts';
+import { CLOCK_DRIFT } from '../time.ts';
 import type { CargoStorage } from './cargo-storage.ts';
-import { GatewayError, type TraceIds } from './errors.ts';
-import type { Identity } from './identity.ts';
-import type { Peers } from './peers.ts';
-import type { Clock } from './ports.ts';
-import type { Revocations } from './revocations.ts';
-import { CLOCK_DRIFT } from './time.ts';
 
 export class CargoDelivery {
   private readonly identity: Identity;

@@ -2,17 +2,17 @@
  * Writes cargo (RS-000, protocol section 6): messages for one private gateway, encrypted for its newest session key and
  * signed under the authorization (CDA) that it gave.
  */
-import { cargoMessageSetPieces } from '../awala/cargo/cargo-message-set.ts';
-import type { Certificate } from '../awala/pki/certificate.ts';
-import { MAX_TTL, RamfType } from '../awala/ramf/ramf-message.ts';
-import { writeRamfMessage } from '../awala/ramf/write-ramf.ts';
+import { cargoMessageSetPieces } from '../../awala/cargo/cargo-message-set.ts';
+import type { Certificate } from '../../awala/pki/certificate.ts';
+import { MAX_TTL, RamfType } from '../../awala/ramf/ramf-message.ts';
+import { writeRamfMessage } from '../../awala/ramf/write-ramf.ts';
+import type { ChannelSessions } from '../channel-sessions.ts';
+import { giveBack } from '../give-back.ts';
+import type { OwnKey } from '../identity.ts';
+import type { Clock, Random } from '../ports.ts';
+import { BACKDATING, SECOND } from '../time.ts';
+import { newUuid } from '../uuid.ts';
 import type { PackedCargo } from './cargo-packing.ts';
-import type { ChannelSessions } from './channel-sessions.ts';
-import { giveBack } from './give-back.ts';
-import type { OwnKey } from './identity.ts';
-import type { Clock, Random } from './ports.ts';
-import { BACKDATING, SECOND } from './time.ts';
-import { newUuid } from './uuid.ts';
 
 /** What a cargo takes besides its messages and certificates, in octets: some 1,300 with a key of 2048 bits. */
 const ENVELOPE_OCTETS = 2048;
