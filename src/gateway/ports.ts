@@ -93,42 +93,47 @@ export interface StoredRecord {
   /** Changes with each write. Opaque. */
   readonly version: string;
   readonly fields: RecordFields;
+  /** After this instant (milliseconds) it is gone; absent where it stays. */
+  readonly expiry?: number;
 }
 
 /** What kinds of records there are; each backend gives each a table or collection of its own. */
-export type RecordKind =
+export const RECORD_KINDS = [
   /** This gateway's identity keys: wrapped privately, or a reference into a KMS. */
-  | 'identity-keys'
+  'identity-keys',
   /** This gateway's own certificates. */
-  | 'own-certificates'
+  'own-certificates',
   /** This gateway's session keys, wrapped; by the peer that each is bound to. */
-  | 'session-keys'
+  'session-keys',
   /** The newest session key of each private gateway. */
-  | 'peer-session-keys'
+  'peer-session-keys',
   /** Parcels that came in cargo, by private gateway: each owes a collection acknowledgement (PCA) until it expires. */
-  | 'collected-parcels'
+  'collected-parcels',
   /** Certificates of private gateways that their holders revoked. */
-  | 'revoked-certificates'
+  'revoked-certificates',
   /** Parcel delivery authorizations (PDAs) that endpoints revoked, by private gateway and endpoint. */
-  | 'revoked-authorizations'
+  'revoked-authorizations',
   /** Values of which there is one, e.g. which unbound session key is current. */
-  | 'configuration'
+  'configuration',
   /** Registered private gateways. */
-  | 'private-gateways'
+  'private-gateways',
   /** Tokens that may be used once: PNRA nonces. */
-  | 'single-use-tokens'
+  'single-use-tokens',
   /** Private gateways that may register where not everyone may. */
-  | 'allowed-peers'
+  'allowed-peers',
   /** Private gateways that are refused whatever they ask. */
-  | 'blocked-peers'
+  'blocked-peers',
   /** Parcels that Internet nodes have taken: the SHA-256 of their octets, until they expire. */
-  | 'sent-parcels'
+  'sent-parcels',
   /** Cargo collection authorizations (CCA) that were used: which call has one, and whether it is spent. */
-  | 'cca-claims'
+  'cca-claims',
   /** What couriers have acknowledged to the calls under a CCA. */
-  | 'cca-progress'
+  'cca-progress',
   /** By private gateway: when its last complete collection of cargo began. */
-  | 'cargo-collections';
+  'cargo-collections',
+] as const;
+
+export type RecordKind = (typeof RECORD_KINDS)[number];
 
 /** Keeps small documents, and decides races: what must happen once is decided here. */
 export interface Records {
@@ -148,6 +153,30 @@ export interface Records {
 
   /** All live records of a kind whose keys start with `prefix`, in key order. */
   list(kind: RecordKind, prefix?: string): AsyncIterable<StoredRecord>;
+
+  /** All records as they are now, however long reading them takes; absent in a backend that cannot tell. @throws StoreError */
+  snapshot?(): Promise<RecordsSnapshot>;
+}
+
+/** A record with all that it takes to write it once more. */
+export interface RecordCopy {
+  readonly kind: RecordKind;
+  readonly key: string;
+  readonly fields: RecordFields;
+  /** Milliseconds; absent where it stays. */
+  readonly expiry?: number;
+}
+
+/** All records as they were at one instant, for backups. */
+export interface RecordsSnapshot extends AsyncDisposable {
+  /** That instant, in milliseconds. */
+  readonly instant: number;
+  /** How many records there are, where that is known beforehand; those that expired may be among them. */
+  readonly count: number | undefined;
+  /** How many damaged records `read` has left out so far. */
+  readonly damaged: number;
+  /** All live records, in no particular order; to be read once. @throws StoreError */
+  read(): AsyncIterable<RecordCopy>;
 }
 
 export interface Subscription {

@@ -211,7 +211,7 @@ export class LocalRecords implements Records {
       this.quarantine.setAsideRecord(id, kind, key, 'record does not match its checksum');
       return undefined;
     }
-    return { key, version: id.toString(36), fields: readFields(fields) };
+    return { key, version: id.toString(36), fields: readFields(fields), ...(expiry !== null && { expiry }) };
   }
 }
 
@@ -235,7 +235,8 @@ function writeFields(fields: RecordFields): string {
   );
 }
 
-function readFields(json: string): RecordFields {
+/** What `writeFields` wrote. */
+export function readFields(json: string): RecordFields {
   const fields = JSON.parse(json) as Record<string, Exclude<RecordValue, Uint8Array> | [string]>;
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [
