@@ -144,10 +144,13 @@ function openCogRpc(config: Config, logger: Logger, core: Core): Promise<Server>
       port: config.cogrpcPort,
       log: logger,
       tls: tlsFiles(config),
+      trustedProxies: config.trustedProxies,
       checkStores: () => backends.check(),
       limits: {
         maxConnections: config.connectionsPerPort,
+        maxConnectionsPerAddress: config.socketsPerAddress,
         maxCalls: config.courierCalls,
+        maxCallsPerAddress: config.courierCallsPerAddress,
         maxCallsPerConnection: config.courierCallsPerConnection,
         callIdleTimeout: config.courierCallIdle,
         connectionIdleTimeout: config.courierConnectionIdle,

@@ -19,6 +19,7 @@ const LIMITS = [
   'signaturesPerSecond',
   'deliveriesPerPeer',
   'collectionsPerPeer',
+  'courierCallsPerAddress',
 ] as const;
 
 /** Octets that the path of a Unix socket may have (Linux 107, macOS 103). */
@@ -51,12 +52,39 @@ export function faultsBetween(config: Partial<Config>): string[] {
   }
   if (services?.length === 0) {
     faults.push('SERVICES must name at least one service');
+  } else {
+    faults.push(...splitFaults(config));
   }
   if (dataDirectory && Buffer.byteLength(controlSocketPath(dataDirectory)) > MAX_SOCKET_PATH_OCTETS) {
     faults.push('DATA_DIR is too long a path for the control socket in it');
   }
   faults.push(...sharedPorts(config), ...publicFaults(config));
   return faults;
+}
+
+/**
+ * Services that only work together: parcels that come in by one go out by another, and nobody else can see what is kept
+ * locally. The doors of Internet nodes and couriers, and the operators' port, may be left out.
+ */
+const INSEPARABLE = ['poweb', 'collection', 'worker'] as const;
+
+/** Processes that share nothing would each take in parcels that no other ever hands out. */
+function splitFaults(config: Partial<Config>): string[] {
+  const { services = INSEPARABLE } = config;
+  const kinds = localKinds(config);
+  if (kinds.length === 0 || INSEPARABLE.every((name) => services.includes(name))) {
+    return [];
+  }
+  return [
+    `SERVICES must have ${INSEPARABLE.join(', ')} in one process where something is kept locally ` +
+      `(${kinds.join(', ')}): to split them, set OBJECT_STORE=gcs, RECORDS=firestore, KEYS=gcp-kms and SIGNALS=redis`,
+  ];
+}
+
+/** The variables of the backends that are local. */
+export function localKinds(config: Partial<Pick<Config, 'objectStore' | 'records' | 'keys' | 'signals'>>): string[] {
+  const kinds = ['objectStore', 'records', 'keys', 'signals'] as const;
+  return kinds.filter((name) => config[name] === 'local').map((name) => SETTINGS[name].variable);
 }
 
 /** What is fine on one machine, and must not be on a network. */

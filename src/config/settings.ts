@@ -117,11 +117,13 @@ export const SETTINGS = {
   cargoSize: setting('CARGO_SIZE', '1MiB', octets(16 * 1024, MAX_SHARED_CARGO)),
   cargoCipher: setting('CARGO_CIPHER', 'aes-128-cbc', oneOf(CONTENT_CIPHERS)),
   courierCalls: setting('COURIER_CALLS', '32', integer(1, 100_000)),
+  courierCallsPerAddress: setting('COURIER_CALLS_PER_ADDRESS', '16', integer(0, 100_000)),
   courierCallsPerConnection: setting('COURIER_CALLS_PER_CONNECTION', '8', integer(1, 1000)),
   courierCallIdle: setting('COURIER_CALL_IDLE', '2m', duration('1s', '1h')),
   courierConnectionIdle: setting('COURIER_CONNECTION_IDLE', '60s', duration('1s', '1h')),
   courierConnectionAge: setting('COURIER_CONNECTION_AGE', '1h', duration('10s', '7d')),
   journalOctets: setting('JOURNAL_OCTETS', '256MiB', octets(1024 ** 2)),
+  startPatience: setting('START_PATIENCE', '60s', duration('0s', '1h')),
   gracePeriod: setting('GRACE_PERIOD', '25s', duration('0s', '1h')),
   housekeepingPeriod: setting('HOUSEKEEPING_PERIOD', '1m', duration('1s', '1h')),
 };

@@ -22,8 +22,9 @@ export function frame(message: Buffer): Buffer {
 export class RawCourier implements Disposable {
   readonly session: ClientHttp2Session;
 
-  constructor(url: string, settings: Settings = {}) {
-    this.session = connect(url, { settings, rejectUnauthorized: false });
+  /** @param localAddress where its connection comes from */
+  constructor(url: string, settings: Settings = {}, localAddress?: string) {
+    this.session = connect(url, { settings, rejectUnauthorized: false, ...(localAddress && { localAddress }) });
     // Tests see what becomes of their calls.
     this.session.on('error', () => undefined);
   }

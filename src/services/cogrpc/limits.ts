@@ -6,10 +6,14 @@
 export interface CogRpcLimits {
   /** Connections open at once; further ones are dropped. */
   readonly maxConnections: number;
+  /** Connections open at once from one neighbourhood of addresses (a /24, a /56); 0 is no limit. */
+  readonly maxConnectionsPerAddress: number;
   /** Calls at once on one connection; deployed clients make one at a time. */
   readonly maxCallsPerConnection: number;
   /** Calls at once in this process; further ones are UNAVAILABLE. A stalled one can hold a message that is not complete. */
   readonly maxCalls: number;
+  /** Of them, those from one neighbourhood of addresses; 0 is no limit. */
+  readonly maxCallsPerAddress: number;
   /** How long a call may wait for its client to send or to take something. */
   readonly callIdleTimeout: number;
   /** How long a connection may be without a call. */
@@ -23,8 +27,10 @@ export interface CogRpcLimits {
 
 export const DEFAULT_COGRPC_LIMITS: CogRpcLimits = {
   maxConnections: 10_000,
+  maxConnectionsPerAddress: 1000,
   maxCallsPerConnection: 8,
   maxCalls: 32,
+  maxCallsPerAddress: 16,
   callIdleTimeout: 120_000,
   connectionIdleTimeout: 60_000,
   connectionMaxAge: 3_600_000,

@@ -8,6 +8,8 @@ import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 import { type ConnectionInjector, Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import { readTrustedProxies } from '../http/addresses.ts';
+import { Neighbourhoods } from '../http/neighbourhoods.ts';
 import { TlsCertificate, type TlsFiles } from '../http/tls-certificate.ts';
 import type { Service } from '../service.ts';
 import { boundCalls } from './bounded-calls.ts';
@@ -33,6 +35,8 @@ export interface CogRpcServerOptions {
   /** How often the TLS files are looked at, in milliseconds. */
   readonly tlsInterval?: number;
   readonly limits?: Partial<CogRpcLimits>;
+  /** CIDRs of proxies: they may have any number of connections, and their forwarded headers tell couriers apart. */
+  readonly trustedProxies?: readonly string[];
   /** Resolves when what the calls need works: the state that the health service tells. */
   readonly checkStores: () => Promise<void>;
   /** How often that is looked at for those who watch it, in milliseconds. */
@@ -60,12 +64,14 @@ export class CogRpcServer implements Service {
   private readonly connections: ConnectionInjector;
   private readonly server: NetServer;
   private readonly sockets = new Set<Socket>();
+  private readonly isTrustedProxy: (address: string) => boolean;
 
   constructor(options: CogRpcServerOptions, relay: CargoRelay, log: Logger, certificate: TlsCertificate | undefined) {
     this.options = options;
     this.log = log;
     this.certificate = certificate;
     const limits = { ...DEFAULT_COGRPC_LIMITS, ...options.limits };
+    this.isTrustedProxy = readTrustedProxies(options.trustedProxies ?? []);
     this.grpc = new GrpcServer({
       'grpc.max_receive_message_length': MAX_GRPC_MESSAGE_OCTETS,
       'grpc.max_send_message_length': MAX_GRPC_MESSAGE_OCTETS,
@@ -78,6 +84,8 @@ export class CogRpcServer implements Service {
         boundCalls(
           {
             maxCalls: limits.maxCalls,
+            maxCallsPerAddress: limits.maxCallsPerAddress,
+            isTrustedProxy: this.isTrustedProxy,
             idleTimeout: limits.callIdleTimeout,
             maxUnanswered: { DeliverCargo: MAX_UNACKNOWLEDGED },
           },
@@ -174,19 +182,33 @@ export class CogRpcServer implements Service {
         })
       : createServer();
     server.maxConnections = limits.maxConnections;
+    let quietUntil = 0;
+    const onDrop = () => {
+      if (Date.now() >= quietUntil) {
+        quietUntil = Date.now() + DROP_LOG_INTERVAL;
+        log.warn({ connections: sockets.size }, 'Connections are dropped: too many are open');
+      }
+    };
+    server.on('drop', onDrop);
+    const neighbourhoods = new Neighbourhoods(limits.maxConnectionsPerAddress);
     server.on('connection', (socket: Socket) => {
+      const address = socket.remoteAddress ?? '';
+      if (!this.isTrustedProxy(address)) {
+        const neighbourhood = neighbourhoods.enter(address);
+        if (!neighbourhood) {
+          onDrop();
+          socket.destroy();
+          return;
+        }
+        socket.on('close', () => neighbourhoods.leave(neighbourhood));
+      }
       sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));
     });
     server.on(certificate ? 'secureConnection' : 'connection', (socket: Socket) => {
-      socket.setNoDelay(true);
-      this.connections.injectConnection(socket);
-    });
-    let quietUntil = 0;
-    server.on('drop', () => {
-      if (Date.now() >= quietUntil) {
-        quietUntil = Date.now() + DROP_LOG_INTERVAL;
-        log.warn({ connections: sockets.size }, 'Connections are dropped: too many are open');
+      if (!socket.destroyed) {
+        socket.setNoDelay(true);
+        this.connections.injectConnection(socket);
       }
     });
     return server;

@@ -1,7 +1,6 @@
 /**
  * Internet Protocol addresses: whose forwarded headers count, and which addresses are one neighbourhood for limits.
  */
-import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
@@ -29,16 +28,24 @@ export function readTrustedProxies(cidrs: readonly string[]): (address: string) 
 }
 
 /**
- * The address of the client behind the proxies that are trusted: as fastify tells it of a request, for connections that
- * never become one. Empty when the connection is gone already.
+ * The address of the client behind the proxies that are trusted: as fastify tells it of a request, for what never
+ * becomes one.
+ *
+ * @param address of the connection; undefined when it is gone already
+ * @param forwardedFor what the `X-Forwarded-For` headers say, joined by commas
+ * @returns empty when the connection is gone already
  */
-export function clientAddress(message: IncomingMessage, isTrusted: (address: string) => boolean): string {
-  let address = message.socket.remoteAddress ?? '';
-  const forwarded = String(message.headers['x-forwarded-for'] ?? '').split(',');
-  for (let nearer = forwarded.pop(); nearer !== undefined && isTrusted(address); nearer = forwarded.pop()) {
-    address = nearer.trim() || address;
+export function clientAddress(
+  address: string | undefined,
+  forwardedFor: string | undefined,
+  isTrusted: (address: string) => boolean,
+): string {
+  let nearest = address ?? '';
+  const forwarded = (forwardedFor ?? '').split(',');
+  for (let nearer = forwarded.pop(); nearer !== undefined && isTrusted(nearest); nearer = forwarded.pop()) {
+    nearest = nearer.trim() || nearest;
   }
-  return address;
+  return nearest;
 }
 
 /**

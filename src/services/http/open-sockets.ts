@@ -7,16 +7,10 @@
  * it is passed, those who sent most are cut.
  */
 import type { Socket } from 'node:net';
-import { addressBlock } from './addresses.ts';
+import { type Neighbourhood, Neighbourhoods } from './neighbourhoods.ts';
 
 /** How often the octets are summed up, in milliseconds. */
 const LOOK = 250;
-
-/** How many neighbours a block has, shared by their connections. */
-interface Neighbourhood {
-  readonly block: string;
-  strangers: number;
-}
 
 interface Connection {
   /** Undefined once its client has proved who it is, and for proxies. */
@@ -41,11 +35,13 @@ export class OpenSockets {
   private readonly below = new WeakMap<Socket, Socket>();
   /** Those in the TLS handshake, by their other ends. */
   private readonly handshaking = new Map<string, Socket>();
-  private readonly neighbourhoods = new Map<string, Neighbourhood>();
+  /** Those of strangers. */
+  private readonly neighbourhoods: Neighbourhoods;
   private readonly timer: NodeJS.Timeout;
 
   constructor(parts: OpenSocketsParts) {
     this.parts = parts;
+    this.neighbourhoods = new Neighbourhoods(parts.maxPerAddress);
     this.timer = setInterval(() => this.look(), LOOK).unref();
   }
 
@@ -60,12 +56,10 @@ export class OpenSockets {
   /** @returns false when its neighbourhood has too many; it is then not added */
   add(socket: Socket): boolean {
     const address = socket.remoteAddress ?? '';
-    const neighbourhood = this.parts.isTrustedProxy(address) ? undefined : this.neighbourhoodOf(addressBlock(address));
-    if (neighbourhood) {
-      if (this.parts.maxPerAddress > 0 && neighbourhood.strangers >= this.parts.maxPerAddress) {
-        return false;
-      }
-      neighbourhood.strangers++;
+    const isProxy = this.parts.isTrustedProxy(address);
+    const neighbourhood = isProxy ? undefined : this.neighbourhoods.enter(address);
+    if (!isProxy && !neighbourhood) {
+      return false;
     }
     this.sockets.set(socket, { neighbourhood, accounted: 0 });
     return true;
@@ -132,20 +126,11 @@ export class OpenSockets {
     return this.below.get(socket) ?? socket;
   }
 
-  private neighbourhoodOf(block: string): Neighbourhood {
-    let neighbourhood = this.neighbourhoods.get(block);
-    if (!neighbourhood) {
-      neighbourhood = { block, strangers: 0 };
-      this.neighbourhoods.set(block, neighbourhood);
-    }
-    return neighbourhood;
-  }
-
   private leave(connection: Connection): void {
     const { neighbourhood } = connection;
     connection.neighbourhood = undefined;
-    if (neighbourhood && --neighbourhood.strangers === 0) {
-      this.neighbourhoods.delete(neighbourhood.block);
+    if (neighbourhood) {
+      this.neighbourhoods.leave(neighbourhood);
     }
   }
 

@@ -113,7 +113,7 @@ export class HttpServer implements Service {
     this.bodies = new RequestBodies({
       budget: options.bodyBudget ?? new BodyBudget(DEFAULT_BODY_BUDGET),
       pace: new UploadPace({ minOctetsPerSecond: limits.minUploadOctetsPerSecond, grace: limits.uploadGrace }),
-      addressOf: (message) => clientAddress(message, this.isTrustedProxy),
+      addressOf: (message) => this.addressOf(message),
     });
     this.sockets = new OpenSockets({
       maxPerAddress: limits.maxConnectionsPerAddress,
@@ -271,10 +271,14 @@ export class HttpServer implements Service {
     });
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.sockets.end(socket as Socket, head.length);
-      this.upgradeOf(request)?.(request, socket, head, clientAddress(request, this.isTrustedProxy));
+      this.upgradeOf(request)?.(request, socket, head, this.addressOf(request));
     });
     this.follow(server);
     return server as Server;
+  }
+
+  private addressOf({ socket, headers }: IncomingMessage): string {
+    return clientAddress(socket.remoteAddress, headers['x-forwarded-for']?.toString(), this.isTrustedProxy);
   }
 
   private upgradeOf({ url = '', headers }: IncomingMessage): UpgradeHandler | undefined {

@@ -219,6 +219,33 @@ describe('A call of a courier', () => {
     assert.equal(await second.ended(), status.OK);
   });
 
+  test('leaves calls for the couriers of other networks', async (t) => {
+    const { url } = await openCourierDoor(t, {
+      server: { limits: { maxCalls: 4, maxCallsPerAddress: 2 }, trustedProxies: ['127.0.0.1'] },
+    });
+    using courier = new RawCourier(url);
+    const from = (address: string) => courier.deliverCargo({ 'x-forwarded-for': address });
+    const [first, second] = [from('192.0.2.1'), from('192.0.2.2')];
+    assert.equal(await from('192.0.2.3').ended(), status.UNAVAILABLE);
+    const other = from('198.51.100.1');
+    for (const call of [first, second, other]) {
+      call.stream.end();
+      assert.equal(await call.ended(), status.OK);
+    }
+    const next = from('192.0.2.3');
+    next.stream.end();
+    assert.equal(await next.ended(), status.OK);
+  });
+
+  test('is counted by the address of its connection, whatever a courier forwards', async (t) => {
+    const { url } = await openCourierDoor(t, { server: { limits: { maxCallsPerAddress: 1 } } });
+    using courier = new RawCourier(url);
+    const first = courier.deliverCargo({ 'x-forwarded-for': '192.0.2.1' });
+    assert.equal(await courier.deliverCargo({ 'x-forwarded-for': '198.51.100.1' }).ended(), status.UNAVAILABLE);
+    first.stream.end();
+    assert.equal(await first.ended(), status.OK);
+  });
+
   test('ends when a message is too large or none', async (t) => {
     const { url } = await openCourierDoor(t);
     using courier = new RawCourier(url);

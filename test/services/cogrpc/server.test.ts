@@ -126,6 +126,30 @@ describe('Connections of couriers', () => {
     await once(second, 'close');
   });
 
+  test('are dropped when one network has too many, and those of others are not', async (t) => {
+    const { url } = await openCourierDoor(t, { server: { limits: { maxConnectionsPerAddress: 1 } } });
+    using first = new RawCourier(url);
+    const call = first.deliverCargo();
+    const { hostname, port } = new URL(url);
+    const second = connect(Number(port), hostname);
+    second.on('error', () => undefined);
+    await once(second, 'close');
+    using other = new RawCourier(url, {}, '127.0.1.1');
+    for (const open of [call, other.deliverCargo()]) {
+      open.stream.end();
+      assert.equal(await open.ended(), status.OK);
+    }
+    first.session.destroy();
+    await once(first.session, 'close');
+    let answer: number | undefined;
+    while (answer !== status.OK) {
+      using next = new RawCourier(url);
+      const again = next.deliverCargo();
+      again.stream.end();
+      answer = await again.ended();
+    }
+  });
+
   test('are closed when they idle, and asked to come back when they are old', async (t) => {
     const idle = await openCourierDoor(t, { server: { limits: { connectionIdleTimeout: 100 } } });
     using quiet = new RawCourier(idle.url);
