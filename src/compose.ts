@@ -22,6 +22,9 @@ export interface Gateway extends AsyncDisposable {
   /** What listens, and where. */
   readonly services: readonly Service[];
 
+  /** Resolves when the stores answer. @throws StoreError */
+  checkStores(): Promise<void>;
+
   /**
    * Takes nothing new, finishes what is in hand, and closes the stores (flow 7 of docs/flow.md). Idempotent.
    *
@@ -73,6 +76,7 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
     identity,
     connectionParams,
     services: servers,
+    checkStores: () => backends.check(),
     async stop(deadline) {
       await stop(deadline);
       await resources.disposeAsync();

@@ -9,6 +9,7 @@ import { type Gateway, startGateway } from '../compose.ts';
 import { type Config, type Environment, readConfig } from '../config.ts';
 import { type Log, openLog } from '../log.ts';
 import { watchEventLoop } from '../workers/event-loop-watch.ts';
+import { findServiceManager } from './service-manager.ts';
 import { table } from './table.ts';
 
 const CLEAN = 0;
@@ -30,14 +31,22 @@ export async function serve(environment: Environment, version: string): Promise<
   const config = readConfig(environment);
   const log = openLog(config.logLevel);
   endOnFaults(log);
+  using manager = findServiceManager(environment, log.logger);
   const toldToStop = stopSignal(log);
   try {
     const gateway = await startGateway(config, log.logger);
     using _watch = watchEventLoop((milliseconds) => log.logger.warn({ milliseconds }, 'Event loop stalled'));
     announce(gateway, config, version, log);
+    manager.tell('READY=1');
+    manager.tell(`STATUS=Serves ${gateway.identity.internetAddress} as node ${gateway.identity.id}`);
+    // A restart brings no store back that is elsewhere.
+    const isAllHere = config.objectStore === 'local' && config.records === 'local';
+    using alive = manager.watch(async () => (isAllHere ? gateway.checkStores() : undefined));
     flushCompileCache();
 
     const signal = await toldToStop;
+    manager.tell('STOPPING=1');
+    alive[Symbol.dispose]();
     log.logger.info({ signal, gracePeriod: config.gracePeriod }, 'Stopping');
     await gateway.stop(AbortSignal.timeout(config.gracePeriod));
     log.logger.info('Stopped');
