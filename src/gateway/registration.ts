@@ -26,6 +26,14 @@ const TOKEN_MEMORY = 60 * SECOND;
 const DIGEST_OCTETS = 32;
 const NONCE_OCTETS = 16;
 
+/** What may be used once. */
+interface Token {
+  /** Hexadecimal. */
+  readonly nonce: string;
+  /** Milliseconds. */
+  readonly expiry: number;
+}
+
 export class Registration {
   private readonly identity: Identity;
   private readonly sessionKeys: SessionKeys;
@@ -55,7 +63,7 @@ export class Registration {
    * Authorizes the holder of a key to register within 9 seconds, once.
    *
    * @param publicKeyDigest SHA-256 of the key's SubjectPublicKeyInfo, 32 octets
-   * @returns the serialized authorization (PNRA)
+   * @returns the serialized authorization (PNRA); costs one signature with the identity key
    */
   preRegister(publicKeyDigest: Buffer): Promise<Buffer> {
     return writeRegistrationAuthorization(
@@ -71,15 +79,22 @@ export class Registration {
    * Registers a private gateway; a key that is registered already gets a further certificate and keeps the earlier.
    *
    * @param request the serialized request (PNRR)
+   * @param mayRegister asked once the request is found to be right, before it costs signatures and durable writes; if
+   *   it rejects, so does this, and the authorization stays good
    * @returns the serialized registration (PNR) and the private gateway's node id
    * @throws AwalaError REGISTRATION_*, KEY_UNSUPPORTED; GatewayError TOKEN_USED, PEER_BLOCKED, PEER_NOT_ALLOWED,
    *   REGISTRATION_CLOSED; StoreError
    */
-  async register(request: Buffer): Promise<{ registration: Buffer; peer: string }> {
+  async register(
+    request: Buffer,
+    mayRegister: () => Promise<void> = async () => {},
+  ): Promise<{ registration: Buffer; peer: string }> {
     const { publicKey, authorization } = readRegistrationRequest(request);
     // Only here has the client proved that the key is its own: nobody is told of another's standing.
     await this.peers?.requireRegistrable(publicKey.nodeId);
-    await this.spendAuthorization(authorization, publicKey);
+    const token = this.verifyAuthorization(authorization, publicKey);
+    await mayRegister();
+    await this.spend(token);
 
     const peer = publicKey.nodeId;
     const { identity, random, clock } = this;
@@ -102,15 +117,19 @@ export class Registration {
     return { registration, peer };
   }
 
-  private async spendAuthorization(bytes: Buffer, publicKey: RsaPublicKey): Promise<void> {
+  /** Of an authorization that is ours, in time, and for this key. */
+  private verifyAuthorization(bytes: Buffer, publicKey: RsaPublicKey): Token {
     const authorization = readRegistrationAuthorization(bytes, this.identity.publicKeys(), this.clock.now());
     const digest = authorization.gatewayData.subarray(0, DIGEST_OCTETS);
     if (!digest.equals(publicKey.digest)) {
       throw new AwalaError('REGISTRATION_UNAUTHORIZED', 'Registration was authorized for another key');
     }
     const nonce = authorization.gatewayData.subarray(DIGEST_OCTETS).toString('hex');
-    const unused = await this.records.create('single-use-tokens', nonce, {}, authorization.expiry + TOKEN_MEMORY);
-    if (!unused) {
+    return { nonce, expiry: authorization.expiry };
+  }
+
+  private async spend({ nonce, expiry }: Token): Promise<void> {
+    if (!(await this.records.create('single-use-tokens', nonce, {}, expiry + TOKEN_MEMORY))) {
       throw new GatewayError('TOKEN_USED', 'Registration authorization was used before');
     }
   }

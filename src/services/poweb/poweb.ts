@@ -52,7 +52,11 @@ function serveRegistration(app: FastifyInstance, server: HttpServer, parts: PoWe
       const ids = traced(request);
       requireContentType(request.raw, 'text/plain');
       const authorization = await limitedByAddress(limits, request.ip, 'preRegistration', () =>
-        bodies.receive(request.raw, MAX_PRE_REGISTRATION_BODY, (body) => registration.preRegister(readKeyDigest(body))),
+        bodies.receive(request.raw, MAX_PRE_REGISTRATION_BODY, async (body) => {
+          const digest = readKeyDigest(body);
+          await limits.takeSignature(request.ip);
+          return registration.preRegister(digest);
+        }),
       );
       log.debug(ids, 'Pre-registered');
       return reply.header('content-type', 'application/vnd.awala.node-registration.authorization').send(authorization);
@@ -63,7 +67,9 @@ function serveRegistration(app: FastifyInstance, server: HttpServer, parts: PoWe
     const ids = traced(request);
     requireContentType(request.raw, 'application/vnd.awala.node-registration.request');
     const registered = await limitedByAddress(limits, request.ip, 'registration', () =>
-      bodies.receive(request.raw, MAX_REGISTRATION_REQUEST_OCTETS, (body) => registration.register(body)),
+      bodies.receive(request.raw, MAX_REGISTRATION_REQUEST_OCTETS, (body) =>
+        registration.register(body, () => limits.takeSignature(request.ip)),
+      ),
     );
     ids.peer = registered.peer;
     log.info(ids, 'Private gateway registered');
@@ -108,7 +114,6 @@ async function limitedByAddress<Result>(
 ): Promise<Result> {
   limits.requireFewFailures('failedRegistration', address);
   await limits.take(what, address);
-  await limits.takeSignature(address);
   try {
     return await register();
   } catch (error) {

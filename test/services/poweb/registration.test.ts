@@ -204,6 +204,20 @@ describe('The limits of a neighbourhood', () => {
     assert.deepEqual(await ask([[digest, '2001:db8::3']]), [200]);
   });
 
+  test('on signatures are for requests that are right; one that came too early is good later', async (t) => {
+    const { poweb, room } = await openDoors(t, { rates: { signature: { limit: 2, period: 1000 } } });
+    const identity = await testIdentity('private-gateway');
+    const request = await registrationRequest(poweb, identity);
+    for (let count = 0; count < 5; count++) {
+      assert.equal((await preRegister(poweb, 'wrong')).status, 400);
+      assert.equal((await register(poweb, Buffer.from('not a request'))).status, 400);
+    }
+    assert.equal((await preRegister(poweb, digest)).status, 200);
+    assert.equal((await register(poweb, request)).status, 503);
+    room.clock.advance(1001);
+    assert.equal((await register(poweb, request)).status, 200);
+  });
+
   test('leave GET / alone', async (t) => {
     const { poweb } = await openDoors(t, { rates: { preRegistration: { limit: 1, period: 60_000 } } });
     assert.equal((await preRegister(poweb, digest)).status, 200);
