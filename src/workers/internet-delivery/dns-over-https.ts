@@ -4,37 +4,20 @@
  * Answers are kept for as long as they say, within bounds; whoever asks meanwhile shares the same question.
  */
 import { lookup as lookUpOnMachine } from 'node:dns/promises';
-import {
-  type Answer,
-  AUTHENTIC_DATA,
-  type DecodedPacket,
-  DNSSEC_OK,
-  decode,
-  encode,
-  type Packet,
-  RECURSION_DESIRED,
-} from 'dns-packet';
+import type { Answer } from 'dns-packet';
 import { Pool } from 'undici';
+import {
+  DNS_MESSAGE,
+  type DnsAnswer,
+  MOST_DNS_OCTETS,
+  type QuestionType,
+  readAnswer,
+  writeQuestion,
+} from '../../dns/dns-message.ts';
 import { DeliveryFault } from '../../gateway/delivery-fault.ts';
 import type { Clock } from '../../gateway/ports.ts';
 import { HOUR, MINUTE, SECOND } from '../../gateway/time.ts';
 import { createDialler, type MayDial } from './dialler.ts';
-
-export type QuestionType = 'SRV' | 'A' | 'AAAA';
-
-export interface DnsAnswer {
-  /** The name is not there at all (NXDOMAIN). */
-  readonly isNoName: boolean;
-  /** The resolver has authenticated the whole answer. */
-  readonly isAuthenticated: boolean;
-  /** Of the type that was asked for; the last names of aliases may differ from the question's. */
-  readonly records: readonly Answer[];
-}
-
-const DNS_MESSAGE = 'application/dns-message';
-
-/** Octets of an answer. */
-const MOST_OCTETS = 65_535;
 
 const CONNECTIONS = 4;
 const ANSWER_TIMEOUT = 10 * SECOND;
@@ -91,26 +74,21 @@ export class DnsOverHttps {
   }
 
   private async fetch(name: string, type: QuestionType, key: string): Promise<DnsAnswer> {
-    const packet = await this.exchange(name, type);
-    if (packet.rcode !== 'NOERROR' && packet.rcode !== 'NXDOMAIN') {
-      throw new DeliveryFault('NAME_UNRESOLVED', `The DNS has ${packet.rcode} for ${type} ${name}`);
+    const answer = await this.exchange(name, type);
+    if (answer.code !== 'NOERROR' && !answer.isNoName) {
+      throw new DeliveryFault('NAME_UNRESOLVED', `The DNS has ${answer.code} for ${type} ${name}`);
     }
-    const answer: DnsAnswer = {
-      isNoName: packet.rcode === 'NXDOMAIN',
-      isAuthenticated: packet.flag_ad,
-      records: (packet.answers ?? []).filter((record) => record.type === type),
-    };
-    this.keep(key, answer, packet);
+    this.keep(key, answer);
     return answer;
   }
 
-  private async exchange(name: string, type: QuestionType): Promise<DnsMessage> {
+  private async exchange(name: string, type: QuestionType): Promise<DnsAnswer> {
     try {
       const { statusCode, headers, body } = await this.pool.request({
         method: 'POST',
         path: `${this.url.pathname}${this.url.search}`,
         headers: { accept: DNS_MESSAGE, 'content-type': DNS_MESSAGE },
-        body: question(name, type),
+        body: writeQuestion(name, type),
         headersTimeout: ANSWER_TIMEOUT,
         bodyTimeout: ANSWER_TIMEOUT,
       });
@@ -119,19 +97,14 @@ export class DnsOverHttps {
       for await (const chunk of body as AsyncIterable<Buffer>) {
         octets.push(chunk);
         length += chunk.length;
-        if (length > MOST_OCTETS) {
+        if (length > MOST_DNS_OCTETS) {
           throw new Error('too long an answer');
         }
       }
       if (statusCode !== 200 || !`${headers['content-type']}`.toLowerCase().startsWith(DNS_MESSAGE)) {
         throw new Error(`status ${statusCode}, ${headers['content-type']}`);
       }
-      const packet = decode(Buffer.concat(octets)) as DnsMessage;
-      const [asked] = packet.questions ?? [];
-      if (packet.type !== 'response' || asked?.type !== type || asked.name.toLowerCase() !== name.toLowerCase()) {
-        throw new Error('an answer to another question');
-      }
-      return packet;
+      return readAnswer(Buffer.concat(octets), name, type);
     } catch (error) {
       throw new DeliveryFault('RESOLVER_AWAY', `Resolver ${this.url.host}: ${(error as Error).message}`, {
         cause: error,
@@ -140,11 +113,11 @@ export class DnsOverHttps {
   }
 
   /** Failures and answers without records are not kept: who asked waits before it asks again. */
-  private keep(key: string, answer: DnsAnswer, { authorities = [] }: Packet): void {
+  private keep(key: string, answer: DnsAnswer): void {
     let time: number;
     if (answer.isNoName) {
       // RFC 2308, section 5.
-      const absences = authorities.map((record) =>
+      const absences = answer.authorities.map((record) =>
         record.type === 'SOA' ? Math.min(record.ttl ?? 0, record.data.minimum ?? 0) : Number.POSITIVE_INFINITY,
       );
       time = Math.min(LONGEST_ABSENCE_KEPT, ...absences.map((seconds) => seconds * SECOND));
@@ -163,31 +136,6 @@ export class DnsOverHttps {
 
 function keyOf(name: string, type: QuestionType): string {
   return `${type} ${name.toLowerCase()}`;
-}
-
-/** The package decodes more than its types tell. */
-type DnsMessage = DecodedPacket & { readonly rcode: string };
-
-/** Id 0, so that caches on the way know the same question again (RFC 8484, section 4.1). */
-function question(name: string, type: QuestionType): Buffer {
-  return encode({
-    type: 'query',
-    id: 0,
-    flags: RECURSION_DESIRED | AUTHENTIC_DATA,
-    questions: [{ type, name, class: 'IN' }],
-    additionals: [
-      {
-        type: 'OPT',
-        name: '.',
-        udpPayloadSize: MOST_OCTETS,
-        extendedRcode: 0,
-        ednsVersion: 0,
-        flags: DNSSEC_OK,
-        flag_do: true,
-        options: [],
-      },
-    ],
-  });
 }
 
 function ttlOf(record: Answer): number {

@@ -2,9 +2,10 @@
  * From an Awala Internet address to the hosts that take its parcels, and from those to network addresses.
  */
 import { isIP } from 'node:net';
+import type { DnsAnswer } from '../../dns/dns-message.ts';
 import { DeliveryFault } from '../../gateway/delivery-fault.ts';
 import { orderServices, type ServiceRecord } from '../../gateway/service-order.ts';
-import { addressesOnMachine, type DnsAnswer, type DnsOverHttps } from './dns-over-https.ts';
+import { addressesOnMachine, type DnsOverHttps } from './dns-over-https.ts';
 
 const SERVICE = '_awala-pdc._tcp';
 const HTTPS_PORT = 443;
