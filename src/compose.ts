@@ -13,7 +13,7 @@ import type { Identity } from './gateway/identity.ts';
 import type { Clock } from './gateway/ports.ts';
 import type { Logger } from './log.ts';
 import { openControlSocket } from './services/control/control-socket.ts';
-import type { Check, Server, Service } from './services/service.ts';
+import type { Server, Service } from './services/service.ts';
 
 /** The gateway at work. */
 export interface Gateway extends AsyncDisposable {
@@ -46,15 +46,9 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   // The stores open while the services are loaded: each takes half of the time that a start takes.
   const [core, { openServers }] = await Promise.all([openCore(config, logger, clock), import('./compose/servers.ts')]);
   stack.use(core);
-  const { identity, connectionParams, backends, shared, kms } = core;
+  const { identity, connectionParams, backends } = core;
 
-  const checks: Check[] = [{ name: 'stores', check: () => backends.check() }];
-  if (shared) {
-    checks.push({ name: 'redis', check: () => shared.check() });
-  }
-  if (kms) {
-    checks.push({ name: 'kms', check: () => kms.check() });
-  }
+  const checks = [...backends.checks];
   const servers = await openServers(config, logger, core, checks);
   let workers: Promise<readonly Worker[]> = Promise.resolve([]);
   const stop = stopOnce(servers, () => workers);

@@ -7,7 +7,7 @@ import { faultsBetween } from './config/faults.ts';
 import { type Config, SECRETS, SETTINGS, type Setting } from './config/settings.ts';
 import { ValueError } from './config/values.ts';
 
-export { controlSocketPath } from './config/faults.ts';
+export { controlSocketPath, localKinds } from './config/faults.ts';
 export type { Config, ServiceName } from './config/settings.ts';
 
 /** One setting as it came to be, for people. */

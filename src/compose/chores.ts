@@ -26,16 +26,12 @@ export function watchBlocks(logger: Logger, { peers, revocations }: Core): House
   return watch;
 }
 
-export function keepHouse(
-  config: Config,
-  logger: Logger,
-  { identity, backends, shared, storage, cargo }: Core,
-): Housekeeping {
+export function keepHouse(config: Config, logger: Logger, { identity, backends, storage, cargo }: Core): Housekeeping {
   const housekeeping = new Housekeeping({
     chores: [
       { name: 'identity', run: () => identity.refresh() },
-      { name: 'stores', run: () => backends.housekeeping() },
-      { name: 'redis', run: async () => shared?.housekeeping() },
+      ...backends.ownChores,
+      ...backends.sharedChores,
       { name: 'held parcels', run: () => storage.held.refresh() },
       { name: 'cargo', run: () => cargo.requeue() },
       { name: 'outboxes', run: () => storage.outbox.requeue(REQUEUED_AT_ONCE) },

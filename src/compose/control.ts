@@ -1,5 +1,6 @@
 /** What a gateway answers to the commands on its machine: the same whether it runs or only its stores are opened. */
 
+import type { LocalBackends } from '../backends/local/local-backends.ts';
 import type { Logger } from '../log.ts';
 import type { ControlAnswers } from '../services/control/control-socket.ts';
 import { reportIdentity } from '../services/control/identity-report.ts';
@@ -12,6 +13,7 @@ import {
   showDestination,
 } from '../services/control/queue-orders.ts';
 import { reportTrace } from '../services/control/trace-report.ts';
+import type { Backends } from './backends.ts';
 import type { Core } from './core.ts';
 
 export function controlAnswers(core: Core, log: Logger): ControlAnswers {
@@ -29,11 +31,18 @@ export function controlAnswers(core: Core, log: Logger): ControlAnswers {
     'GET queue/show': ({ destination = '' }) => showDestination(destination, queue),
     'POST queue/retry': ({ destination = '' }) => retryDestination(destination, queue),
     'POST queue/drop': ({ destination = '', parcel }) => dropParcels(destination, parcel, queue),
-    'GET store/verify': () => backends.examine(),
+    'GET store/verify': async () => storesOf(backends).examine(),
     'POST store/compact': async () => {
-      const compaction = await backends.compact();
+      const compaction = await storesOf(backends).compact();
       log.info(compaction, 'Stores compacted by order of the operator');
       return compaction;
     },
   };
+}
+
+function storesOf({ local }: Backends): LocalBackends {
+  if (!local) {
+    throw new Error('Nothing is kept in the data directory (OBJECT_STORE, RECORDS, KEYS and SIGNALS are elsewhere)');
+  }
+  return local;
 }

@@ -3,9 +3,6 @@
  */
 import { DEFAULT_SESSION_ALGORITHMS } from '../awala/cms/write-enveloped-data.ts';
 import { CertificateCache } from '../awala/pki/certificate-cache.ts';
-import type { KmsKeys } from '../backends/gcp/kms/kms-keys.ts';
-import { type LocalBackends, openLocalBackends } from '../backends/local/local-backends.ts';
-import type { RedisBackends } from '../backends/redis/redis-backends.ts';
 import type { Config } from '../config.ts';
 import { CargoStorage } from '../gateway/cargo/cargo-storage.ts';
 import { CollectedParcels } from '../gateway/cargo/collected-parcels.ts';
@@ -22,14 +19,11 @@ import { Revocations } from '../gateway/revocations.ts';
 import { SessionKeys } from '../gateway/session-keys.ts';
 import type { Logger } from '../log.ts';
 import { machineClock, machineRandom, newMachineKeyPair } from '../machine.ts';
+import { type Backends, openBackends } from './backends.ts';
 
 /** The stores and what lives in them: all that a command needs which serves nobody. */
 export interface Core extends AsyncDisposable {
-  readonly backends: LocalBackends;
-  /** What processes share; undefined where this one is alone. */
-  readonly shared: RedisBackends | undefined;
-  /** Undefined where keys are kept locally. */
-  readonly kms: KmsKeys | undefined;
+  readonly backends: Backends;
   readonly identity: Identity;
   readonly sessionKeys: SessionKeys;
   readonly connectionParams: ConnectionParams;
@@ -51,24 +45,8 @@ export interface Core extends AsyncDisposable {
 export async function openCore(config: Config, logger?: Logger, clock: Clock = machineClock): Promise<Core> {
   await using stack = new AsyncDisposableStack();
   const random = machineRandom;
-  const local = stack.use(
-    await openLocalBackends({
-      directory: config.dataDirectory,
-      clock,
-      random,
-      log: logger,
-      journalOctets: config.journalOctets,
-    }),
-  );
-  const redis = config.signals === 'redis' ? await import('./redis.ts') : undefined;
-  const shared = stack.use(await redis?.openShared(config, logger, clock));
-  const sharing = shared && redis ? redis.withShared(local, shared) : local;
-  const bucket = config.objectStore === 'gcs' ? await import('./gcs.ts') : undefined;
-  const backends = bucket ? await bucket.withBucket(sharing, config, logger, clock) : sharing;
-  const { objects, records, signals, meters, work } = backends;
-  const keys = config.keys === 'gcp-kms' ? await import('./kms.ts') : undefined;
-  const kms = stack.use(await keys?.openKeys(config, { records, clock, log: logger }));
-  const { identityKeys, wrapping } = kms ?? backends;
+  const backends = stack.use(await openBackends(config, logger, clock));
+  const { objects, records, signals, meters, work, identityKeys, wrapping } = backends;
   const sessionKeys = new SessionKeys({
     records,
     wrapping,
@@ -130,8 +108,6 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
   const resources = stack.move();
   return {
     backends,
-    shared,
-    kms,
     identity,
     sessionKeys,
     connectionParams,

@@ -5,7 +5,7 @@ import type { Clock, Records } from '../gateway/ports.ts';
 import type { Logger } from '../log.ts';
 import { machineRandom } from '../machine.ts';
 
-/** @throws Error in one line, when KMS cannot be reached for a minute, or a key in it cannot be used */
+/** @throws Error in one line, when KMS cannot be reached within `START_PATIENCE`, or a key in it cannot be used */
 export async function openKeys(
   config: Config,
   parts: { records: Records; clock: Clock; log: Logger | undefined },
@@ -20,6 +20,7 @@ export async function openKeys(
     endpoint: config.kmsEndpoint,
     owner: config.internetAddress,
     random: machineRandom,
+    patience: config.startPatience,
     ...parts,
   });
 }

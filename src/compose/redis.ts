@@ -1,5 +1,4 @@
 /** Configuration to objects: what processes share by Redis. Loaded only where it is used. */
-import type { LocalBackends } from '../backends/local/local-backends.ts';
 import { LocalMeters } from '../backends/local/meters.ts';
 import { openRedisBackends, type RedisBackends } from '../backends/redis/redis-backends.ts';
 import type { Config } from '../config.ts';
@@ -7,8 +6,8 @@ import type { Clock } from '../gateway/ports.ts';
 import type { Logger } from '../log.ts';
 import { machineRandom } from '../machine.ts';
 
-/** @throws Error in one line, when Redis cannot be reached */
-export function openShared(config: Config, logger: Logger | undefined, clock: Clock): Promise<RedisBackends> {
+/** @throws Error in one line, when Redis cannot be reached within `START_PATIENCE` */
+export async function openShared(config: Config, logger: Logger | undefined, clock: Clock): Promise<RedisBackends> {
   if (!config.redisUrl) {
     throw new Error('REDIS_URL must be set where SIGNALS is redis');
   }
@@ -19,10 +18,6 @@ export function openShared(config: Config, logger: Logger | undefined, clock: Cl
     random: machineRandom,
     newStandIn: () => new LocalMeters(clock),
     log: logger,
+    longestStart: config.startPatience,
   });
-}
-
-/** The local backends, with what is shared in its place. */
-export function withShared(local: LocalBackends, { signals, meters, work }: RedisBackends): LocalBackends {
-  return Object.assign(Object.create(local) as LocalBackends, { signals, meters, work });
 }

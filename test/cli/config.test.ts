@@ -37,7 +37,7 @@ suite('Configuration', () => {
   test('takes what the environment sets, and an empty variable for none', () => {
     const config = readConfig({
       INTERNET_ADDRESS: 'Relay.Example.com',
-      SERVICES: 'poweb, ops,poweb',
+      SERVICES: 'poweb, worker,collection, ops,poweb',
       POWEB_PORT: '0',
       OPS_PORT: '',
       TRUSTED_PROXIES: '10.0.0.0/8, fd00::/8,192.0.2.1',
@@ -45,7 +45,7 @@ suite('Configuration', () => {
       BODIES_IN_FLIGHT: '1GiB',
     });
     assert.equal(config.internetAddress, 'relay.example.com');
-    assert.deepEqual(config.services, ['poweb', 'ops']);
+    assert.deepEqual(config.services, ['poweb', 'worker', 'collection', 'ops']);
     assert.equal(config.powebPort, 0);
     assert.equal(config.opsPort, 8090);
     assert.deepEqual(config.trustedProxies, ['10.0.0.0/8', 'fd00::/8', '192.0.2.1']);
@@ -190,6 +190,18 @@ suite('Configuration', () => {
     assert.ok(!values.some(({ variable }) => variable === 'UNKNOWN'));
   });
 
+  test('that splits services is refused while something is kept locally; a door may be left out', () => {
+    for (const services of ['poweb', 'collection', 'worker', 'ops', 'poweb,collection,pohttp,cogrpc,ops']) {
+      const [fault, ...others] = faults({ SERVICES: services });
+      assert.match(fault ?? '', /^SERVICES must have poweb, collection, worker in one process .*OBJECT_STORE, RECORDS/);
+      assert.deepEqual(others, []);
+    }
+    const shared = { OBJECT_STORE: 'gcs', GCS_BUCKET: 'messages', SIGNALS: 'redis', REDIS_URL: 'redis://127.0.0.1' };
+    assert.match(faults({ ...shared, SERVICES: 'poweb' }).join(), /^SERVICES must .*\(RECORDS, KEYS\)/);
+    assert.deepEqual(faults({ SERVICES: 'poweb,collection,worker' }), []);
+    assert.deepEqual(faults({ ...shared, SERVICES: 'poweb,collection,worker,cogrpc' }), []);
+  });
+
   test('that is fine on one machine must not be on a network: the default address, or no limits for everybody', () => {
     const named = { BIND_HOST: '0.0.0.0', INTERNET_ADDRESS: 'relay.example.com' };
     assert.deepEqual(faults(named), []);
@@ -197,7 +209,7 @@ suite('Configuration', () => {
     for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost', '::ffff:127.0.0.1']) {
       assert.deepEqual(faults({ BIND_HOST: host, REQUESTS_PER_ADDRESS: '0' }), [], host);
     }
-    assert.deepEqual(faults({ BIND_HOST: '::', SERVICES: 'ops' }), []);
+    assert.doesNotMatch(faults({ BIND_HOST: '::', SERVICES: 'ops' }).join(), /INTERNET_ADDRESS must/);
     const limits = [
       'REGISTRATIONS_PER_ADDRESS',
       'REQUESTS_PER_ADDRESS',

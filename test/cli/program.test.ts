@@ -71,8 +71,8 @@ suite('The program', () => {
   });
 
   test('runs only the services that are chosen', async () => {
-    await using gateway = await spawnGateway({ environment: { SERVICES: 'pohttp' } });
-    assert.equal(gateway.poweb, '');
+    await using gateway = await spawnGateway({ environment: { SERVICES: 'poweb,collection,worker,pohttp' } });
+    assert.equal(gateway.cogrpc, '');
     assert.equal(gateway.ops, '');
     assert.equal((await fetch(gateway.pohttp)).status, 200);
   });
@@ -313,7 +313,7 @@ async function launch(context: TestContext): Promise<{ launcherProcess: ChildPro
   const directory = directoryOf(context);
   const parameters = ['--import', olderNode(directory, 'v20.0.0'), launcher, 'serve'];
   const launcherProcess = spawn(process.execPath, parameters, {
-    env: { DATA_DIR: path.join(directory, 'data'), SERVICES: 'ops', OPS_PORT: '0' },
+    env: { ...FREE_PORTS, DATA_DIR: path.join(directory, 'data') },
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   context.after(() => launcherProcess.kill('SIGKILL'));

@@ -38,7 +38,7 @@ const ENVIRONMENT = {
   // Nothing is to leave.
   RESOLVER_URL: 'https://127.0.0.1:9/',
   ALLOW_PRIVATE_DESTINATIONS: 'true',
-  SERVICES: 'poweb,cogrpc,worker',
+  SERVICES: 'poweb,collection,cogrpc,worker',
 };
 
 test(`each parcel of cargo arrives when the gateway is killed ${KILLS} times while it opens a cargo`, {

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import type { DestinationStream } from 'pino';
 import { startGateway as composeGateway, type Gateway } from '../../src/compose.ts';
-import { type Environment, readConfig } from '../../src/config.ts';
+import { type Environment, readConfig, type ServiceName } from '../../src/config.ts';
 import type { Clock } from '../../src/gateway/ports.ts';
 import { createLogger } from '../../src/log.ts';
 
@@ -45,12 +45,14 @@ export interface InProcessGateway extends GatewayAddresses, AsyncDisposable {
  *
  * @param options.log takes the log's JSON lines; by default nothing is logged
  * @param options.clock what the gateway takes for the present; the machine's by default
+ * @param options.services also where the configuration would not let them run alone
  */
 export async function startGateway(
-  options: GatewayOptions & { log?: DestinationStream; clock?: Clock } = {},
+  options: GatewayOptions & { log?: DestinationStream; clock?: Clock; services?: readonly ServiceName[] } = {},
 ): Promise<InProcessGateway> {
   const directory = options.directory ?? temporaryDirectory();
-  const config = readConfig({ ...FREE_PORTS, DATA_DIR: directory, ...options.environment });
+  const read = readConfig({ ...FREE_PORTS, DATA_DIR: directory, ...options.environment });
+  const config = { ...read, services: options.services ?? read.services };
   const logger = createLogger(options.log ? config.logLevel : 'silent', options.log ?? { write: () => undefined });
   const gateway = await composeGateway(config, logger, options.clock);
   const urls = Object.fromEntries(gateway.services.map(({ name, url }) => [name, url]));

@@ -7,6 +7,8 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { dirname, resolve } from 'node:path';
 
 /** What a question is about: the names and values of its query. */
 export type ControlParameters = Readonly<Record<string, string>>;
@@ -18,9 +20,9 @@ export type ControlAnswers = Readonly<Record<string, (parameters: ControlParamet
 const OWNER_ONLY = 0o177;
 
 /**
- * Listens at `path`. The caller holds the data directory, so a socket that is there was left by a process that died.
+ * Listens at `path`; a socket that is there and does not answer was left by a process that died.
  *
- * @throws Error when the path cannot be bound
+ * @throws Error when the path cannot be bound, or another process answers there
  */
 export async function openControlSocket(path: string, answers: ControlAnswers): Promise<AsyncDisposable> {
   const server = createServer((request, response) => {
@@ -36,6 +38,9 @@ export async function openControlSocket(path: string, answers: ControlAnswers): 
       (error: Error) => reply(response, 500, { message: error.message }),
     );
   });
+  if (await isAnswered(path)) {
+    throw new Error(`Another gateway is running on data directory ${resolve(dirname(path))}`);
+  }
   rmSync(path, { force: true });
   // The socket is bound within `listen`, so no other file of ours is made under this mask.
   const mask = process.umask(OWNER_ONLY);
@@ -52,6 +57,18 @@ export async function openControlSocket(path: string, answers: ControlAnswers): 
       await once(server, 'close');
     },
   };
+}
+
+async function isAnswered(path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }
 
 function reply(response: ServerResponse, status: number, value: unknown): void {

@@ -125,9 +125,9 @@ suite('A gateway with SIGNALS=redis', needsRedis(), () => {
         environment: {
           SIGNALS: 'redis',
           REDIS_URL: quiet.url,
-          SERVICES: 'poweb,collection',
           HOUSEKEEPING_PERIOD: '1h',
         },
+        services: ['poweb', 'collection'],
       });
       const [from, to] = await Promise.all([
         OfficialPrivateGateway.register(own.poweb),

@@ -47,10 +47,10 @@ suite('A gateway with OBJECT_STORE=gcs', () => {
     return Buffer.from(parcel);
   }
 
-  async function ping(): Promise<{ status: number; stores: boolean | undefined }> {
+  async function ping(): Promise<{ status: number; gcs: boolean | undefined }> {
     const response = await fetch(`${gateway.ops}/ping`);
     const checks = (await response.json()) as { name: string; ok: boolean }[];
-    return { status: response.status, stores: checks.find(({ name }) => name === 'stores')?.ok };
+    return { status: response.status, gcs: checks.find(({ name }) => name === 'gcs')?.ok };
   }
 
   test('keeps parcels in the bucket until they are collected', async () => {
@@ -67,7 +67,7 @@ suite('A gateway with OBJECT_STORE=gcs', () => {
     while (bucket.size > 0) {
       await emulator.answered('objects.delete');
     }
-    assert.deepEqual(await ping(), { status: 200, stores: true });
+    assert.deepEqual(await ping(), { status: 200, gcs: true });
   });
 
   test('a parcel that is collected live costs a put and a delete', async () => {
@@ -95,9 +95,9 @@ suite('A gateway with OBJECT_STORE=gcs', () => {
     const operations = ['objects.insert', 'objects.list'] as const;
     emulator.faults.always(operations, { kind: 'status', status: 403, reason: 'forbidden' });
     await assert.rejects(deliver());
-    assert.deepEqual(await ping(), { status: 503, stores: false });
+    assert.deepEqual(await ping(), { status: 503, gcs: false });
     emulator.faults.clear();
-    assert.deepEqual(await ping(), { status: 200, stores: true });
+    assert.deepEqual(await ping(), { status: 200, gcs: true });
     const parcel = await deliver();
     assert.deepEqual(await receiving.collectAll(), [parcel]);
   });
