@@ -8,6 +8,8 @@
 
 import type { SigningKey } from '../awala/signing-key.ts';
 
+export type { Journal, JournalEntry, JournalEvent } from './journal-entry.ts';
+
 /** Time, so that the whole gateway can run on a clock that is not the machine's. */
 export interface Clock {
   /** The present, in milliseconds since the Unix epoch. */
@@ -69,8 +71,10 @@ export interface ObjectStore {
   /**
    * The newest version, or `undefined` if there is none or it expired. Its bytes are verified against their checksum, and
    * the caller's own: nobody else has the memory that they are in.
+   *
+   * @param listed the entry that the caller has of it, from a list: finding that very version may cost less
    */
-  get(key: string): Promise<StoredObject | undefined>;
+  get(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined>;
 
   /** All live objects whose keys start with `prefix`, in no order that callers may rely on, read in pages. */
   list(prefix: string): AsyncIterable<ObjectEntry>;
@@ -323,71 +327,14 @@ export interface WorkQueue {
 
   /** All groups that have items, in no particular order. */
   groups(queue: QueueName): AsyncIterable<WorkGroup>;
-}
 
-/** What may happen to a message on its way. */
-export type JournalEvent =
-  /** A door took it: it is durable, at `place`. */
-  | 'accepted'
-  /** A door did not take it: `code`, `reason`. */
-  | 'refused'
-  /** It was held, and is in its mailbox now. */
-  | 'moved'
-  /** It was sent to a private gateway that collects. */
-  | 'sent'
-  /** It left in a cargo, by a courier. */
-  | 'loaded'
-  /** The private gateway that it is for has it: the end of its way. */
-  | 'acknowledged'
-  /** The Internet node that it is for has it: the end of its way. */
-  | 'sent-on'
-  /** The Internet node did not take it (`code`, `reason`); it is tried again at `next`. */
-  | 'postponed'
-  /** It will never be sent on: `code`, `reason`. */
-  | 'given-up'
-  /** The operator took it away. */
-  | 'dropped';
-
-/** One event, with the ids that trace the message and what else is known. Never a payload, a key or a credential. */
-export interface JournalEntry {
-  readonly event: JournalEvent;
-  /** The id of the request, or of the cargo, that brought it. */
-  readonly trace: string;
-  /** RAMF message id. */
-  readonly parcel?: string;
-  /** Node id of the sending endpoint. */
-  readonly sender?: string;
-  /** Node id of the receiving endpoint. */
-  readonly recipient?: string;
-  /** Node id of the private gateway that sent or collects it. */
-  readonly peer?: string;
-  /** By which way it came or went, e.g. `poweb`, `pohttp`, `cargo`. */
-  readonly door?: string;
-  /** `sent`: the Internet node has had it already. */
-  readonly place?: 'mailbox' | 'outbox' | 'held' | 'sent';
-  /** Node id of the private gateway whose mailbox it is for. */
-  readonly mailbox?: string;
-  /** The Internet address that it is for. */
-  readonly destination?: string;
-  /** Until when it may wait, in milliseconds. */
-  readonly expiry?: number;
-  /** Octets. */
-  readonly size?: number;
-  /** Of a refusal or a failure: the same codes as in the log. */
-  readonly code?: string;
-  /** Of a refusal or a failure, for people; without anything secret. */
-  readonly reason?: string;
-  /** When it is tried next, in milliseconds. */
-  readonly next?: number;
-}
-
-/** Remembers what happened to messages, for operators: bounded, best effort, the oldest forgotten first. */
-export interface Journal {
-  /** Notes an event at the present. Never throws and never waits; where there is no room, the event is lost. */
-  record(entry: JournalEntry): void;
-
-  /** What is known of messages with this RAMF message id or trace id, oldest first, with the time in milliseconds. */
-  find(id: string): Promise<(JournalEntry & { readonly time: number })[]>;
+  /**
+   * Since when the item has been due that has waited for longest and is in nobody's hand, in milliseconds; undefined when
+   * nothing is due. Looks at a few groups only, those whose turn is next, so that watching costs little.
+   *
+   * @throws StoreError
+   */
+  oldestDue(queue: QueueName): Promise<number | undefined>;
 }
 
 export interface IdentityKey extends SigningKey {

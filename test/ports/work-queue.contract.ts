@@ -242,6 +242,30 @@ export function workQueueContract(name: string, open: () => Promise<WorkQueueUnd
       assert.equal((await take(under, { count: 2000, room: () => 2000 })).length, 1000);
     });
 
+    test('tells since when the oldest item has been due that nobody has in hand', async () => {
+      await using under = await open();
+      const start = Math.floor(under.clock.now());
+      assert.equal(await under.work.oldestDue(QUEUE), undefined);
+      await under.work.add(QUEUE, item(under, 'old', 'a'));
+      under.clock.advance(2000);
+      await under.work.add(QUEUE, item(under, 'young', 'b'));
+      under.clock.advance(1000);
+      assert.equal(await under.work.oldestDue(QUEUE), start);
+      assert.equal(await under.work.oldestDue('cargo'), undefined);
+
+      const inHand = await takeOne(under);
+      assert.equal(inHand.key, 'old');
+      assert.equal(await under.work.oldestDue(QUEUE), start + 2000);
+      await under.work.postpone(QUEUE, inHand, start + 60_000);
+      assert.equal(await under.work.oldestDue(QUEUE), start + 2000);
+      await under.work.rest(QUEUE, 'b', start + 10_000);
+      assert.equal(await under.work.oldestDue(QUEUE), undefined);
+      under.clock.advance(8000);
+      assert.equal(await under.work.oldestDue(QUEUE), start + 10_000);
+      await under.work.finish(QUEUE, await takeOne(under));
+      assert.equal(await under.work.oldestDue(QUEUE), undefined);
+    });
+
     test('lists items and groups, and takes single items out', async () => {
       await using under = await open();
       const now = under.clock.now();

@@ -18,6 +18,7 @@ import type {
 } from '../../gateway/ports.ts';
 import { DueGroups } from './due-groups.ts';
 import { Leases } from './leases.ts';
+import { oldestDue } from './oldest-due.ts';
 import type { Row } from './reader.ts';
 import type { StoreFiles } from './store-files.ts';
 import type { Statement } from './writer-messages.ts';
@@ -222,6 +223,10 @@ export class LocalWorkQueue implements WorkQueue {
       after = page.at(-1)?.['id'] as number;
       await setImmediate();
     }
+  }
+
+  oldestDue(queue: QueueName): Promise<number | undefined> {
+    return oldestDue({ files: this.files, leases: this.leases }, queue, Math.floor(this.clock.now()));
   }
 
   /** Deletes expired items, a bounded batch at a time. */

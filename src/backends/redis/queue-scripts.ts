@@ -292,5 +292,26 @@ end
 return told
 `);
 
+/** Groups that one look at the oldest reads. */
+const MOST_LOOKED_AT = 64;
+
+/**
+ * Gives since when the item has been due that has waited for longest, or ''. Of the groups whose turn is next; what is
+ * in hand is due when its lease has run out. ARGV: now.
+ */
+export const OLDEST_DUE = queueScript(`
+local groups = redis.call('ZRANGE', ready, 0, ${MOST_LOOKED_AT - 1})
+for _, group in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, ${MOST_LOOKED_AT})) do
+  groups[#groups + 1] = group
+end
+local oldest
+for _, group in ipairs(groups) do
+  local first = redis.call('ZRANGE', groupKey(group), 0, 0, 'WITHSCORES')
+  local at = first[2] and math.max(tonumber(first[2]), tonumber(redis.call('HGET', rests, group) or '0'))
+  if at and at <= now and (not oldest or at < oldest) then oldest = at end
+end
+return oldest and string.format('%.0f', oldest) or ''
+`);
+
 /** Gives what was given up, newest first. ARGV: now, how many at most. */
 export const GIVEN_UP = queueScript(`return redis.call('LRANGE', givenUp, 0, tonumber(ARGV[2]) - 1)`);

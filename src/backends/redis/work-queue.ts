@@ -187,6 +187,11 @@ export class RedisWorkQueue implements WorkQueue, AsyncDisposable {
     }
   }
 
+  async oldestDue(queue: QueueName): Promise<number | undefined> {
+    const due = (await this.run(queue, scripts.OLDEST_DUE, [])) as string;
+    return due === '' ? undefined : Number(due);
+  }
+
   /** What expired before it was done, newest first; the oldest are forgotten. @throws StoreError */
   async givenUp(queue: QueueName, most = PAGE): Promise<GivenUp[]> {
     const found = (await this.run(queue, scripts.GIVEN_UP, [most])) as string[];
