@@ -68,9 +68,9 @@ export class Mailboxes {
     return undefined;
   }
 
-  /** The newest version under the key of an entry, or undefined when it is gone. */
-  read(key: string): Promise<StoredObject | undefined> {
-    return this.objects.get(key);
+  /** The newest version under the key of an entry, or undefined when it is gone. @param listed the entry, if it was listed */
+  read(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined> {
+    return this.objects.get(key, listed);
   }
 
   /** Removes this version of a parcel: its next hop has it. @throws StoreError */

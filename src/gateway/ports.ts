@@ -135,6 +135,8 @@ export const RECORD_KINDS = [
   'cca-progress',
   /** By private gateway: when its last complete collection of cargo began. */
   'cargo-collections',
+  /** Which process does something for all; each runs out. */
+  'leases',
 ] as const;
 
 export type RecordKind = (typeof RECORD_KINDS)[number];

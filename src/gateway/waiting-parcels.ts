@@ -71,7 +71,7 @@ export async function* readParcels(
         yield { entry: oldest, stored };
       }
     }
-    const stored = mailboxes.read(entry.key);
+    const stored = mailboxes.read(entry.key, entry);
     // Told when its turn comes, unless whoever collects has left by then.
     stored.catch(() => undefined);
     ahead.push({ entry, stored });

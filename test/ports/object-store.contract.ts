@@ -63,6 +63,23 @@ export function objectStoreContract(name: string, open: () => Promise<ObjectStor
       assert.equal((await store.objects.get('a'))?.body.toString(), 'body');
     });
 
+    test('gives to whoever has listed an object what it gives to others', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + HOUR;
+      const metadata = { parcel: 'id' };
+      const kept = await store.objects.put('kept', Buffer.from('kept'), { expiry, metadata });
+      const replaced = await store.objects.put('replaced', Buffer.from('before'), { expiry });
+      const deleted = await store.objects.put('deleted', Buffer.from('deleted'), { expiry });
+      const expiring = await store.objects.put('expiring', Buffer.from('expiring'), { expiry: expiry - 1 });
+      const after = await store.objects.put('replaced', Buffer.from('after'), { expiry });
+      await store.objects.delete('deleted');
+      assert.deepEqual(await store.objects.get('kept', kept), { ...kept, body: Buffer.from('kept') });
+      assert.deepEqual(await store.objects.get('replaced', replaced), { ...after, body: Buffer.from('after') });
+      assert.equal(await store.objects.get('deleted', deleted), undefined);
+      store.clock.advance(HOUR);
+      assert.equal(await store.objects.get('expiring', expiring), undefined);
+    });
+
     test('replaces what is under a key by a new version with a later arrival', async () => {
       await using store = await open();
       const expiry = store.clock.now() + HOUR;

@@ -80,18 +80,21 @@ export class LocalObjectStore implements ObjectStore {
     return { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
   }
 
-  async get(key: string): Promise<StoredObject | undefined> {
+  async get(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined> {
+    if (listed && !this.isExpired(listed)) {
+      const id = idOf(listed.version);
+      const [row] = await this.files.read('objects', BODY_OF_VERSION, id, key);
+      // Where it is, it is the newest; its entry was verified when it was listed.
+      if (row) {
+        return this.withBody(listed, id, row);
+      }
+    }
     const [row] = await this.files.read('objects', WHOLE_OBJECT, key);
     const entry = row && this.readEntry(row);
     if (!entry || this.isExpired(entry)) {
       return undefined;
     }
-    const { id, body } = row;
-    if (!(body instanceof Uint8Array) || body.length !== entry.size || checksum(body) !== row['body_checksum']) {
-      this.quarantine.setAsideObject(id as number, key, 'body does not match its checksum');
-      return undefined;
-    }
-    return { ...entry, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) };
+    return this.withBody(entry, row['id'] as number, row);
   }
 
   async *list(prefix: string): AsyncIterable<ObjectEntry> {
@@ -174,6 +177,25 @@ export class LocalObjectStore implements ObjectStore {
     return this.files.write('objects', [['DELETE FROM bodies WHERE id NOT IN (SELECT id FROM entries)']], 0);
   }
 
+  /** The object of an entry and its body's row, or undefined when the body is damaged; it is then set aside. */
+  private withBody(entry: ObjectEntry, id: number, row: Row): StoredObject | undefined {
+    const { body, body_checksum: expected } = row;
+    if (!(body instanceof Uint8Array) || body.length !== entry.size || checksum(body) !== expected) {
+      this.quarantine.setAsideObject(id, entry.key, 'body does not match its checksum');
+      return undefined;
+    }
+    const { key, version, arrival, expiry, size, metadata } = entry;
+    return {
+      key,
+      version,
+      arrival,
+      expiry,
+      size,
+      metadata,
+      body: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
+    };
+  }
+
   /** The entry of a row, or undefined when the row is damaged; it is then set aside. */
   private readEntry(row: Row): ObjectEntry | undefined {
     const { id, key, expiry, size, metadata, body_checksum: bodyChecksum } = row;
@@ -199,6 +221,8 @@ export class LocalObjectStore implements ObjectStore {
 
 /** In one look, so that a version that comes meanwhile is not mixed with the one before. */
 const WHOLE_OBJECT = `SELECT ${ENTRY_COLUMNS}, body FROM entries LEFT JOIN bodies USING (id) WHERE key = ?`;
+/** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
+const BODY_OF_VERSION = 'SELECT body_checksum, body FROM entries LEFT JOIN bodies USING (id) WHERE id = ? AND key = ?';
 const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 

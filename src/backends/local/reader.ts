@@ -32,6 +32,19 @@ export class Reader {
     return statement.all(...parameters) as Row[];
   }
 
+  /** Has several reads see the file at one instant: looking whether it has changed costs as much as a short read. */
+  atOnce(reads: () => void): void {
+    this.database.exec('BEGIN');
+    try {
+      reads();
+    } finally {
+      // Nothing was written, and this cannot fail; damage may have ended it before.
+      if (this.database.isTransaction) {
+        this.database.exec('ROLLBACK');
+      }
+    }
+  }
+
   close(): void {
     this.database.close();
   }

@@ -30,14 +30,29 @@ interface Pending {
   readonly isWrite: boolean;
 }
 
+/** Somebody waits for these rows. */
+interface Read {
+  readonly sql: string;
+  readonly parameters: readonly SqlValue[];
+  resolve(rows: Row[]): void;
+  reject(error: Error): void;
+}
+
 export class StoreFiles {
   private readonly paths: Readonly<Record<FileName, string>>;
   private readonly log: StoreLog;
   private readonly worker: Worker;
   private readonly readers: Partial<Record<FileName, Reader>> = {};
   private readonly repairs: Partial<Record<FileName, Promise<unknown>>> = {};
+  private readonly reads: Record<FileName, Read[]> = { objects: [], records: [] };
   private readonly pending = new Map<number, Pending>();
-  private queue: { write: Write; transfer: readonly ArrayBuffer[] }[] = [];
+  private queue: Write[] = [];
+  /** Buffers in the queue that the writer thread takes over. */
+  private transfer: ArrayBuffer[] = [];
+  /** The numbers of the texts of statements. */
+  private readonly texts = new Map<string, number>();
+  /** Texts that the writer thread has not been told. */
+  private newTexts: string[] = [];
   private lastId = 0;
   /** Writes that the writer thread has and has not answered. */
   private writesUnderWay = 0;
@@ -73,21 +88,49 @@ export class StoreFiles {
   /**
    * Reads rows. Where pages cannot be read, the file is repaired first.
    *
+   * Reads that are asked for in one go share a look at the file, which is half of what a short one costs.
+   *
    * @throws StoreError STORE_AWAY
    */
   async read(file: FileName, sql: string, ...parameters: SqlValue[]): Promise<Row[]> {
     try {
-      return this.readNow(file, sql, ...parameters);
+      return await new Promise<Row[]>((resolve, reject) => {
+        const reads = this.reads[file];
+        reads.push({ sql, parameters, resolve, reject });
+        if (reads.length === 1) {
+          queueMicrotask(() => this.readAll(file));
+        }
+      });
     } catch (error) {
       if (!(error instanceof StoreError) || sqliteFault(error.cause) !== 'damaged') {
         throw error;
       }
       await this.repair(file);
-      return this.readNow(file, sql, ...parameters);
+      return this.readNow(file, sql, parameters);
     }
   }
 
-  private readNow(file: FileName, sql: string, ...parameters: SqlValue[]): Row[] {
+  private readAll(file: FileName): void {
+    const reads = this.reads[file];
+    this.reads[file] = [];
+    const each = () => {
+      for (const { sql, parameters, resolve, reject } of reads) {
+        try {
+          resolve(this.readNow(file, sql, parameters));
+        } catch (error) {
+          reject(error as Error);
+        }
+      }
+    };
+    const reader = this.readers[file];
+    if (reader && reads.length > 1) {
+      reader.atOnce(each);
+    } else {
+      each();
+    }
+  }
+
+  private readNow(file: FileName, sql: string, parameters: readonly SqlValue[]): Row[] {
     const reader = this.readers[file];
     if (!reader) {
       throw new StoreError('STORE_AWAY', 'The store is closed');
@@ -114,7 +157,8 @@ export class StoreFiles {
     transfer: readonly ArrayBuffer[] = [],
   ): Promise<number> {
     const id = ++this.lastId;
-    this.queue.push({ write: { id, file, statements, growth }, transfer });
+    this.queue.push([id, file, growth, statements.map(([sql, ...parameters]) => [this.numberOf(sql), ...parameters])]);
+    this.transfer.push(...transfer);
     if (this.writesUnderWay === 0) {
       if (this.queue.length === 1) {
         setImmediate(() => this.writesUnderWay === 0 && this.sendQueue());
@@ -269,8 +313,9 @@ export class StoreFiles {
   }
 
   private settle(outcome: Outcome): void {
-    const pending = this.pending.get(outcome.id);
-    this.pending.delete(outcome.id);
+    const [id, result, message = ''] = outcome;
+    const pending = this.pending.get(id);
+    this.pending.delete(id);
     if (this.pending.size === 0) {
       this.worker.unref();
     }
@@ -280,22 +325,22 @@ export class StoreFiles {
     if (pending.isWrite) {
       this.writesUnderWay--;
     }
-    if ('result' in outcome) {
+    if (typeof result === 'number') {
       if (pending.growth >= this.refusedGrowth) {
         this.refusedGrowth = Number.POSITIVE_INFINITY;
         this.log.warn({ file: this.paths.objects }, 'The volume of the data directory has room again');
       }
-      pending.resolve(outcome.result);
+      pending.resolve(result);
       return;
     }
-    if (outcome.fault === 'full') {
+    if (result === 'full') {
       if (this.refusedGrowth === Number.POSITIVE_INFINITY) {
-        const message = 'The volume of the data directory is full: new messages are refused';
-        this.log.warn({ file: this.paths.objects }, message);
+        const warning = 'The volume of the data directory is full: new messages are refused';
+        this.log.warn({ file: this.paths.objects }, warning);
       }
       this.refusedGrowth = Math.min(this.refusedGrowth, pending.growth);
     }
-    pending.reject(new StoreError(outcome.fault === 'full' ? 'STORE_FULL' : 'STORE_AWAY', outcome.message));
+    pending.reject(new StoreError(result === 'full' ? 'STORE_FULL' : 'STORE_AWAY', message));
   }
 
   private outcome(id: number, growth = 0, isWrite = false): Promise<number> {
@@ -316,21 +361,30 @@ export class StoreFiles {
    * share a message and a sync.
    */
   private sendQueue(): void {
-    const queue = this.queue;
-    if (queue.length === 0) {
+    const { queue: writes, newTexts: texts, transfer } = this;
+    if (writes.length === 0) {
       return;
     }
     this.queue = [];
-    this.writesUnderWay += queue.length;
-    this.post(
-      { type: 'writes', writes: queue.map(({ write }) => write) },
-      queue.flatMap(({ transfer }) => transfer),
-    );
+    this.newTexts = [];
+    this.transfer = [];
+    this.writesUnderWay += writes.length;
+    this.post({ type: 'writes', texts, writes }, transfer);
+  }
+
+  private numberOf(sql: string): number {
+    let number = this.texts.get(sql);
+    if (number === undefined) {
+      number = this.texts.size;
+      this.texts.set(sql, number);
+      this.newTexts.push(sql);
+    }
+    return number;
   }
 
   private post(message: ToWriter, transfer: readonly ArrayBuffer[] = []): void {
     if (!this.dead) {
-      this.worker.postMessage(message, [...transfer]);
+      this.worker.postMessage(message, transfer as ArrayBuffer[]);
     }
   }
 }

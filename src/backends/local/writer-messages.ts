@@ -10,27 +10,32 @@ export type SqlValue = null | number | string | Uint8Array;
 /** One SQL statement with its parameters. */
 export type Statement = readonly [sql: string, ...parameters: SqlValue[]];
 
-/** Statements that take effect together or not at all. */
-export interface Write {
-  readonly id: number;
-  readonly file: FileName;
-  readonly statements: readonly Statement[];
-  /** About how many octets the file may grow by; 0 for what only deletes, and is allowed on a full disk. */
-  readonly growth: number;
-}
+/** A statement by the number of its text: texts go over once, since long ones cost more than what they do. */
+export type NumberedStatement = readonly [text: number, ...parameters: SqlValue[]];
+
+/**
+ * Statements that take effect together or not at all; tuples, since names would be copied with each.
+ *
+ * `growth`: about how many octets the file may grow by; 0 for what only deletes, and is allowed on a full disk.
+ */
+export type Write = readonly [id: number, file: FileName, growth: number, statements: readonly NumberedStatement[]];
 
 export type ToWriter =
-  | { readonly type: 'writes'; readonly writes: readonly Write[] }
+  /** `texts`: those that are new; the first ever has number 0. */
+  | { readonly type: 'writes'; readonly texts: readonly string[]; readonly writes: readonly Write[] }
   /** Gives free pages back to the file system, at most `pages` (at least 1) of each file, and empties the logs. */
   | { readonly type: 'tidy'; readonly id: number; readonly pages: number }
   /** Saves what can be read of a damaged file into a new one. */
   | { readonly type: 'repair'; readonly id: number; readonly file: FileName }
   | { readonly type: 'close' };
 
-/** `result` of a write: how many rows its last statement changed. Of tidying: how many pages are still free. */
+/**
+ * What became of a write or another order: done, or why not. `result` of a write: how many rows its last statement changed;
+ * of tidying: how many pages are still free.
+ */
 export type Outcome =
-  | { readonly id: number; readonly result: number }
-  | { readonly id: number; readonly fault: SqliteFault; readonly message: string };
+  | readonly [id: number, result: number]
+  | readonly [id: number, fault: SqliteFault, message: string];
 
 export type FromWriter =
   | { readonly type: 'ready' }

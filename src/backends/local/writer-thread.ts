@@ -13,7 +13,7 @@ import { repairFile } from './repair.ts';
 import { Reserve } from './reserve.ts';
 import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
 import { sqliteFault } from './sqlite-errors.ts';
-import type { FromWriter, Outcome, ToWriter, Write } from './writer-messages.ts';
+import type { FromWriter, NumberedStatement, Outcome, ToWriter, Write } from './writer-messages.ts';
 
 export interface WriterThreadData {
   readonly directory: string;
@@ -30,11 +30,15 @@ if (!port) {
   throw new Error('writer-thread.ts runs as a worker thread only');
 }
 
+/** The texts of statements that were told so far, by their numbers. */
+const texts: string[] = [];
+
 /** A file open for writing, with its statements compiled once. */
 class WritableFile {
   readonly path: string;
   readonly database: DatabaseSync;
-  private readonly compiled = new Map<string, StatementSync>();
+  /** By the numbers of their texts. */
+  private readonly compiled: (StatementSync | undefined)[] = [];
 
   constructor(path: string, name: FileName) {
     this.path = path;
@@ -49,15 +53,11 @@ class WritableFile {
   }
 
   /** Applies one write inside the open transaction. */
-  apply(write: Write): number {
+  apply(statements: readonly NumberedStatement[]): number {
     let changes = 0;
-    for (const [sql, ...parameters] of write.statements) {
-      let statement = this.compiled.get(sql);
-      if (!statement) {
-        statement = this.database.prepare(sql);
-        this.compiled.set(sql, statement);
-      }
-      changes = Number(statement.run(...parameters).changes);
+    for (const [text, ...parameters] of statements) {
+      this.compiled[text] ??= this.database.prepare(texts[text] as string);
+      changes = Number(this.compiled[text].run(...parameters).changes);
     }
     return changes;
   }
@@ -138,16 +138,16 @@ function messageOf(error: unknown): string {
 }
 
 function failure(id: number, error: unknown): Outcome {
-  return { id, fault: sqliteFault(error), message: messageOf(error) };
+  return [id, sqliteFault(error), messageOf(error)];
 }
 
 /** One transaction a file; where it fails, one a write, so that only the write that is at fault fails. */
 function commit(name: FileName, writes: readonly Write[]): Outcome[] {
-  const growth = writes.reduce((sum, write) => sum + write.growth, 0);
+  const growth = writes.reduce((sum, [, , octets]) => sum + octets, 0);
   if (growth === 0 || reserve.hasRoomFor(growth)) {
     try {
       const file = open[name];
-      return file.transaction(() => writes.map((write) => ({ id: write.id, result: file.apply(write) })));
+      return file.transaction(() => writes.map(([id, , , statements]): Outcome => [id, file.apply(statements)]));
     } catch {
       // Each by itself, below.
     }
@@ -155,14 +155,11 @@ function commit(name: FileName, writes: readonly Write[]): Outcome[] {
   return writes.map((write) => commitOne(name, write));
 }
 
-function commitOne(name: FileName, write: Write): Outcome {
-  if (write.growth > 0 && !reserve.hasRoomFor(write.growth)) {
-    return { id: write.id, fault: 'full', message: 'The volume of the data directory is full' };
+function commitOne(name: FileName, [id, , growth, statements]: Write): Outcome {
+  if (growth > 0 && !reserve.hasRoomFor(growth)) {
+    return [id, 'full', 'The volume of the data directory is full'];
   }
-  const attempt = (): Outcome => ({
-    id: write.id,
-    result: open[name].transaction(() => open[name].apply(write)),
-  });
+  const attempt = (): Outcome => [id, open[name].transaction(() => open[name].apply(statements))];
   try {
     return attempt();
   } catch (error) {
@@ -172,16 +169,16 @@ function commitOne(name: FileName, write: Write): Outcome {
           repair(name, error);
           return attempt();
         case 'full':
-          if (write.growth > 0) {
-            return failure(write.id, error);
+          if (growth > 0) {
+            return failure(id, error);
           }
           makeRoom(name);
           return attempt();
         default:
-          return failure(write.id, error);
+          return failure(id, error);
       }
     } catch (secondError) {
-      return failure(write.id, secondError);
+      return failure(id, secondError);
     }
   }
 }
@@ -220,13 +217,13 @@ function tidy(id: number, pages: number): Outcome {
       }
     }
   }
-  return { id, result: free };
+  return [id, free];
 }
 
 function repairOnDemand(id: number, name: FileName): Outcome {
   try {
     repair(name, new Error('Damage was found while reading'));
-    return { id, result: 0 };
+    return [id, 0];
   } catch (error) {
     return failure(id, error);
   }
@@ -238,8 +235,8 @@ function commitWaiting(): void {
   while (waiting.length > 0) {
     let octets = 0;
     let count = 0;
-    for (const write of waiting) {
-      octets += write.growth;
+    for (const [, , growth] of waiting) {
+      octets += growth;
       if (count > 0 && (octets > BATCH_OCTETS || count >= BATCH_WRITES)) {
         break;
       }
@@ -248,7 +245,7 @@ function commitWaiting(): void {
     const batch = waiting.splice(0, count);
     const outcomes: Outcome[] = [];
     for (const name of ['objects', 'records'] as const) {
-      const writes = batch.filter((write) => write.file === name);
+      const writes = batch.filter(([, file]) => file === name);
       if (writes.length > 0) {
         outcomes.push(...commit(name, writes));
       }
@@ -259,6 +256,7 @@ function commitWaiting(): void {
 
 function receive(message: ToWriter): void {
   if (message.type === 'writes') {
+    texts.push(...message.texts);
     waiting.push(...message.writes);
     return;
   }

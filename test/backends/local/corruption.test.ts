@@ -62,6 +62,19 @@ test('One changed octet in a body sets that object aside, counted and logged, an
   assert.deepEqual((await reopened.objects.get('m/1/50'))?.body, body, 'its key can be used again');
 });
 
+test('Of objects that are read in one go from a list, the damaged one alone goes aside', async () => {
+  await using damaged = await copy();
+  const body = bodies.get('m/1/50') as Buffer;
+  await flipWhereFound(join(damaged.path, 'objects.sqlite'), body.subarray(500, 532));
+  await using backends = await open(damaged.path);
+  const entries = await Array.fromAsync(backends.objects.list('m/1/'));
+  const read = await Promise.all(entries.map((entry) => backends.objects.get(entry.key, entry)));
+  for (const [index, { key }] of entries.entries()) {
+    assert.deepEqual(read[index]?.body, key === 'm/1/50' ? undefined : bodies.get(key), key);
+  }
+  assert.equal(backends.damaged, 1);
+});
+
 test('One changed octet in an entry or in a record sets that one aside', async () => {
   await using damaged = await copy();
   await flipWhereFound(join(damaged.path, 'objects.sqlite'), Buffer.from('{"parcel":"m/2/100"}'));
