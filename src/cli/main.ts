@@ -13,6 +13,7 @@ import { addCourierCommand } from './courier.ts';
 import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
 import { queueCommand } from './queue.ts';
+import { rotateCommands } from './rotate.ts';
 import { storeCommand } from './store.ts';
 
 const FAULT = 1;
@@ -50,6 +51,14 @@ program
   });
 
 program
+  .command('health')
+  .description('Ask the gateway that runs on this machine, by its ops port, whether it is well.')
+  .action(async () => {
+    const { showHealth } = await import('./health.ts');
+    process.exitCode = await showHealth(process.env);
+  });
+
+program
   .command('config')
   .description('Print the effective settings and where each came from.')
   .option('--json', 'print JSON')
@@ -72,6 +81,7 @@ for (const command of [
   peersCommand(process.env),
   queueCommand(process.env),
   storeCommand(process.env),
+  ...rotateCommands(process.env),
   pingCommand(),
 ]) {
   program.addCommand(command.copyInheritedSettings(program));
