@@ -1,6 +1,8 @@
-/** `relay-gateway ping URL`: the doctor, who acts as a private gateway to see whether a gateway serves them. */
+/** `relay-gateway ping`: the doctor, who acts as a private gateway to see whether a gateway serves them. */
 import { Command, InvalidArgumentError } from 'commander';
-import type { ExaminationReport } from '../doctor/examination.ts';
+import { SETTINGS } from '../config/settings.ts';
+import { domainName } from '../config/values.ts';
+import type { ExaminationReport, GivenDoors, NamedGateway } from '../doctor/examination.ts';
 import { STEP_NAMES, type Step, type StepName, type StepObserver } from '../doctor/step.ts';
 
 const FAULT = 1;
@@ -8,12 +10,16 @@ const FAULT = 1;
 const DEFAULT_TIMEOUT = '60';
 const MAX_TIMEOUT = 3600;
 
+const DEFAULT_RESOLVER = new URL(SETTINGS.resolverUrl.defaultText ?? '');
+
 /** A step that takes longer than this, in milliseconds, is told about while it runs. */
 const PATIENCE = 1000;
 
 const NAME_WIDTH = Math.max(...STEP_NAMES.map((name) => name.length));
 
 interface PingOptions {
+  readonly address?: string;
+  readonly resolver: URL;
   readonly pohttp?: URL;
   readonly cargo?: URL;
   readonly timeout: number;
@@ -26,7 +32,9 @@ export function pingCommand(): Command {
     .description(
       'Examine a running gateway: act as a private gateway that registers, sends itself a parcel and collects it.',
     )
-    .argument('<url>', "the gateway's PoWeb, e.g. http://127.0.0.1:8080", baseUrl)
+    .argument('[url]', "the gateway's PoWeb, e.g. http://127.0.0.1:8080", baseUrl)
+    .option('--address <name>', 'in place of URLs: the Internet address, whose doors the DNS tells', addressName)
+    .option('--resolver <url>', 'the DNS-over-HTTPS resolver for --address', httpUrl, DEFAULT_RESOLVER)
     .option('--pohttp <url>', "send a parcel by the gateway's PoHTTP too, e.g. http://127.0.0.1:8081", httpUrl)
     .option('--cargo <url>', "send a parcel in cargo too, by the gateway's CogRPC, e.g. http://127.0.0.1:8082", httpUrl)
     .option('--timeout <seconds>', 'how long the whole may take', seconds, seconds(DEFAULT_TIMEOUT))
@@ -38,23 +46,32 @@ export function pingCommand(): Command {
     .action(ping);
 }
 
-async function ping(url: URL, { pohttp, cargo, timeout, json }: PingOptions): Promise<void> {
+async function ping(url: URL | undefined, options: PingOptions, command: Command): Promise<void> {
+  const { address, resolver, pohttp, cargo, timeout, json } = options;
+  if ((url === undefined) === (address === undefined) || (address !== undefined && (pohttp || cargo))) {
+    command.error('error: give either the URLs of the doors or --address');
+  }
+  const gateway = address === undefined ? { url: url as URL, pohttp, cargo } : { address, resolver };
   const { examine } = await import('../doctor/examination.ts');
-  const observer = json ? SILENT : new StepPrinter();
-  const report = await examine({ url, pohttp, cargo, deadline: timeout * 1000 }, observer);
-  console.log(json ? JSON.stringify(jsonReport({ url, pohttp, cargo }, report), undefined, 2) : verdict(report));
+  const report = await examine({ gateway, deadline: timeout * 1000 }, json ? SILENT : new StepPrinter());
+  console.log(json ? JSON.stringify(jsonReport(gateway, report), undefined, 2) : verdict(report));
   if (!report.isHealthy) {
     process.exitCode = FAULT;
   }
 }
 
 /** The document's members are stable: programs read them. */
-function jsonReport(
-  { url, pohttp, cargo }: { url: URL; pohttp: URL | undefined; cargo: URL | undefined },
-  { isHealthy, milliseconds, gateway, steps }: ExaminationReport,
-) {
+function jsonReport(given: GivenDoors | NamedGateway, { isHealthy, milliseconds, gateway, steps }: ExaminationReport) {
+  const { url, pohttp, cargo, address } = {
+    url: undefined,
+    pohttp: undefined,
+    cargo: undefined,
+    address: null,
+    ...given,
+  };
   return {
-    url: url.href,
+    address,
+    url: url?.href ?? null,
     pohttp: pohttp?.href ?? null,
     cargo: cargo?.href ?? null,
     healthy: isHealthy,
@@ -64,7 +81,8 @@ function jsonReport(
   };
 }
 
-function verdict({ isHealthy, milliseconds, steps }: ExaminationReport): string {
+/** In one line, for people. */
+export function verdict({ isHealthy, milliseconds, steps }: ExaminationReport): string {
   const failed = steps.filter((step) => step.outcome === 'failed').length;
   const result = isHealthy ? 'The gateway is well' : `${failed} ${failed === 1 ? 'step' : 'steps'} failed`;
   return `${result} (${(milliseconds / 1000).toFixed(1)} s)`;
@@ -73,7 +91,7 @@ function verdict({ isHealthy, milliseconds, steps }: ExaminationReport): string 
 const SILENT: StepObserver = { started() {}, ended() {} };
 
 /** Prints steps as they end, and on standard error that one is taking long. */
-class StepPrinter implements StepObserver {
+export class StepPrinter implements StepObserver {
   private progress: NodeJS.Timeout | undefined;
 
   started(name: StepName): void {
@@ -91,6 +109,14 @@ class StepPrinter implements StepObserver {
     if (mend) {
       console.log(`         mend: ${mend}`);
     }
+  }
+}
+
+function addressName(text: string): string {
+  try {
+    return domainName(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`It ${(error as Error).message}.`);
   }
 }
 

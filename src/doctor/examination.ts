@@ -4,25 +4,39 @@
 import type { ConnectionParams } from '../awala/connection-params.ts';
 import type { Registration } from '../awala/poweb/registration.ts';
 import type { CollectedParcel } from './collection.ts';
+import { type Door, discover, type FoundDoors } from './discovery.ts';
 import { Endpoint } from './endpoint.ts';
 import { DoctorFault } from './fault.ts';
 import { deliverByPoHttp } from './internet-endpoint.ts';
 import { fetchConnectionParams, PrivateGateway, probe } from './private-gateway.ts';
 import { checkRegistration } from './registration-check.ts';
 import { type Step, type StepObserver, Steps } from './step.ts';
+import { checkTls } from './tls-check.ts';
 
 const MINUTE = 60_000;
 
 /** The protocol tolerates two hours between the clocks of a private node and a gateway. */
 const MAX_CLOCK_DIFFERENCE = 120 * MINUTE;
 
-export interface ExaminationOptions {
+/** Where the doors are that are to be examined. */
+export interface GivenDoors {
   /** Of PoWeb, without `/v1`. */
   readonly url: URL;
   /** Of PoHTTP, if it is to be examined too. */
   readonly pohttp: URL | undefined;
   /** Of CogRPC, if it is to be examined too. */
   readonly cargo: URL | undefined;
+}
+
+/** The Internet address whose doors are to be found, and all of them examined. */
+export interface NamedGateway {
+  readonly address: string;
+  /** A DNS-over-HTTPS resolver that validates DNSSEC. */
+  readonly resolver: URL;
+}
+
+export interface ExaminationOptions {
+  readonly gateway: GivenDoors | NamedGateway;
   /** How long the whole may take, in milliseconds. */
   readonly deadline: number;
 }
@@ -76,31 +90,42 @@ interface Ready {
 }
 
 class Examination {
-  private readonly url: URL;
-  private readonly pohttp: URL | undefined;
-  private readonly cargo: URL | undefined;
+  private readonly given: GivenDoors | NamedGateway;
   private readonly steps: Steps;
   private readonly signal: AbortSignal;
 
-  constructor({ url, pohttp, cargo }: ExaminationOptions, steps: Steps, signal: AbortSignal) {
-    this.url = url;
-    this.pohttp = pohttp;
-    this.cargo = cargo;
+  constructor({ gateway }: ExaminationOptions, steps: Steps, signal: AbortSignal) {
+    this.given = gateway;
     this.steps = steps;
     this.signal = signal;
   }
 
   /** Runs each step that can run, and gives what the gateway says of itself. */
   async run(): Promise<ConnectionParams | undefined> {
-    const { steps, url, signal } = this;
-    const clock = await steps.run('probe', url, () => this.probe());
-    await steps.run('clock', clock, compareClocks);
-    const params = await steps.run('connection-parameters', clock, async () => {
+    const { steps, given, signal } = this;
+    const doors = 'address' in given ? await discover(steps, { ...given, signal }) : doorsOf(given);
+    const { poweb, pohttp } = doors;
+    const reached = await steps.run('probe', poweb, (url) => this.probe(url));
+    await steps.run('clock', reached, compareClocks);
+    for (const [door, url] of Object.entries(doors) as [Door, URL][]) {
+      // Of PoWeb, whatever keeps clients from it has been told already.
+      if (url.protocol === 'https:' && (door !== 'poweb' || reached)) {
+        await steps.run(`tls-${door}`, url, () => checkTls(url, signal));
+      }
+    }
+    const params = await steps.run('connection-parameters', reached, async ({ url }) => {
       const value = await fetchConnectionParams(url, signal);
+      if ('address' in given && value.internetAddress !== given.address) {
+        throw new DoctorFault(
+          'ANSWER_WRONG',
+          `The gateway there says that it is ${value.internetAddress}`,
+          'Give it the address as INTERNET_ADDRESS before anybody registers, or mend the SRV records',
+        );
+      }
       return { value, detail: `${value.internetAddress}, node ${value.identityKey.nodeId}` };
     });
     const authorized = await steps.run('pre-registration', params, async () => {
-      const gateway = await PrivateGateway.create(url, signal);
+      const gateway = await PrivateGateway.create(poweb as URL, signal);
       const authorization = await gateway.preRegister();
       return { value: { gateway, authorization }, detail: `authorized node ${gateway.key.publicKey.nodeId}` };
     });
@@ -116,19 +141,19 @@ class Examination {
       const detail = 'endpoint certificate and delivery authorization issued';
       return { value: { gateway, registration, endpoint }, detail };
     });
-    const sent = await this.send(ready);
+    const sent = await this.send(ready, pohttp);
     await this.collect(ready, sent);
-    if (this.cargo) {
+    if (doors.cogrpc) {
       // Loaded only here: the gRPC library takes its time.
       const { examineCargo } = await import('./cargo-examination.ts');
-      await examineCargo(steps, ready && { ...ready, url: this.cargo, key: ready.gateway.key, signal });
+      await examineCargo(steps, ready && { ...ready, url: doors.cogrpc, key: ready.gateway.key, signal });
     }
     return params;
   }
 
   /** Sends a parcel by each door, and gives those that were accepted. */
-  private async send(ready: Ready | undefined): Promise<SentParcel[]> {
-    const { steps, pohttp } = this;
+  private async send(ready: Ready | undefined, pohttp: URL | undefined): Promise<SentParcel[]> {
+    const { steps } = this;
     const sent: (SentParcel | undefined)[] = [];
     sent.push(
       await steps.run('poweb-delivery', ready, async ({ gateway, registration, endpoint }) => {
@@ -171,14 +196,18 @@ class Examination {
   }
 
   /** Reaches the gateway, and measures how far its clock is ahead of ours, in milliseconds. */
-  private async probe() {
+  private async probe(url: URL) {
     const before = Date.now();
-    const { date } = await probe(this.url, this.signal);
+    const { date } = await probe(url, this.signal);
     const middle = (before + Date.now()) / 2;
     // The header has whole seconds: on average half of one was cut off.
     const difference = date === undefined ? undefined : date + 500 - middle;
-    return { value: { difference }, detail: `${this.url.host} answers` };
+    return { value: { url, difference }, detail: `${url.host} answers` };
   }
+}
+
+function doorsOf({ url, pohttp, cargo }: GivenDoors): FoundDoors {
+  return { poweb: url, ...(pohttp && { pohttp }), ...(cargo && { cogrpc: cargo }) };
 }
 
 async function compareClocks({ difference }: { difference: number | undefined }) {

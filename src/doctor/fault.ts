@@ -8,10 +8,24 @@ export type DoctorFaultCode =
   | 'UNREACHABLE'
   /** The host's name has no address. */
   | 'NAME_UNKNOWN'
+  /** The DNS-over-HTTPS resolver does not answer, or not with DNS. */
+  | 'RESOLVER_AWAY'
+  /** The DNS answers with a failure: often a broken DNSSEC chain. */
+  | 'DNS_FAILED'
+  /** There is no SRV record by which clients find a door. */
+  | 'SERVICE_MISSING'
+  /** There are several, of which clients take any. */
+  | 'SERVICE_AMBIGUOUS'
+  /** The zone is not signed (DNSSEC), or the resolver does not validate. */
+  | 'NAME_UNAUTHENTICATED'
   /** The TLS certificate is not by an authority that this machine trusts, or not valid now. */
   | 'TLS_UNTRUSTED'
   /** The TLS certificate is for another host. */
   | 'TLS_NAME_WRONG'
+  /** The TLS certificate should have been renewed by now. */
+  | 'TLS_EXPIRES_SOON'
+  /** A TLS version is missing that deployed clients need. */
+  | 'TLS_VERSION_MISSING'
   /** One side speaks TLS and the other does not. */
   | 'TLS_EXPECTED_OTHERWISE'
   /** What answers does not speak HTTP. */

@@ -6,8 +6,15 @@ import { DoctorFault, type DoctorFaultCode } from './fault.ts';
 
 /** In the order in which they run. */
 export const STEP_NAMES = [
+  'dns-poweb',
+  'dns-pohttp',
+  'dns-cogrpc',
+  'machine-clock',
   'probe',
   'clock',
+  'tls-poweb',
+  'tls-pohttp',
+  'tls-cogrpc',
   'connection-parameters',
   'pre-registration',
   'registration',

@@ -39,7 +39,8 @@ export interface TestResolver extends AsyncDisposable {
   setAddresses(host: string, addresses: readonly string[]): void;
 }
 
-export async function startTestResolver(): Promise<TestResolver> {
+/** @param options.clockAhead how far its clock is ahead of this machine's, in milliseconds */
+export async function startTestResolver({ clockAhead = 0 } = {}): Promise<TestResolver> {
   const answers = new Map<string, TestAnswer>();
   const questions: string[] = [];
   const server = createServer(async (request, response) => {
@@ -64,7 +65,8 @@ export async function startTestResolver(): Promise<TestResolver> {
       answers: [...records],
       authorities: [...authorities],
     });
-    response.writeHead(200, { 'content-type': 'application/dns-message' }).end(message);
+    const date = new Date(Date.now() + clockAhead).toUTCString();
+    response.writeHead(200, { 'content-type': 'application/dns-message', date }).end(message);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
