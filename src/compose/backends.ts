@@ -57,22 +57,24 @@ export interface Backends extends AsyncDisposable {
  */
 export async function openBackends(config: Config, logger: Logger | undefined, clock: Clock): Promise<Backends> {
   await using stack = new AsyncDisposableStack();
-  const [local, bucket, shared] = await allOpened(stack, [
+  const [local, bucket, database, shared] = await allOpened(stack, [
     localKinds(config).length > 0 && import('./local.ts').then(({ openLocal }) => openLocal(config, logger, clock)),
     config.objectStore === 'gcs' && import('./gcs.ts').then(({ openBucket }) => openBucket(config, logger, clock)),
+    config.records === 'firestore' &&
+      import('./firestore.ts').then(({ openDatabase }) => openDatabase(config, logger, clock)),
     config.signals === 'redis' && import('./redis.ts').then(({ openShared }) => openShared(config, logger, clock)),
     // Loaded meanwhile; it is opened on the records.
     config.keys === 'gcp-kms' && import('./kms.ts').then(() => undefined),
   ]);
   const objects = bucket ?? present(local).objects;
-  const { records } = present(local);
+  const records = database ?? present(local).records;
   const { signals, meters, work } = shared ?? present(local);
   const keys = config.keys === 'gcp-kms' ? await import('./kms.ts') : undefined;
   const kms = stack.use(await keys?.openKeys(config, { records, clock, log: logger }));
   const { identityKeys, wrapping } = kms ?? present(local);
   const journal = local?.journal ?? stack.use((await import('./journal.ts')).openJournal(config, logger, clock));
 
-  const stores = [...checkOf('stores', local), ...checkOf('gcs', bucket)];
+  const stores = [...checkOf('stores', local), ...checkOf('gcs', bucket), ...checkOf('firestore', database)];
   const resources = stack.move();
   return {
     objects,

@@ -44,6 +44,9 @@ export function faultsBetween(config: Partial<Config>): string[] {
   if (config.objectStore === 'gcs' && 'gcsBucket' in config && config.gcsBucket === undefined) {
     faults.push('GCS_BUCKET must be set where OBJECT_STORE is gcs');
   }
+  if (config.records === 'firestore' && 'gcpProject' in config && config.gcpProject === undefined) {
+    faults.push('GCP_PROJECT must be set where RECORDS is firestore');
+  }
   if (config.signals === 'redis' && 'redisUrl' in config && config.redisUrl === undefined) {
     faults.push('REDIS_URL must be set where SIGNALS is redis');
   }

@@ -7,17 +7,19 @@ import {
   anyText,
   bindHost,
   bucketName,
+  databaseId,
   domainName,
   duration,
+  hostAndPort,
   httpUrl,
   integer,
   keyName,
   keyRing,
   listOf,
   octets,
-  oneBuilt,
   oneOf,
   port,
+  projectId,
   type ReadValue,
   redisUrl,
   serviceUrl,
@@ -43,8 +45,6 @@ function setting<Value>(variable: string, defaultText: string, read: ReadValue<V
 function optional<Value>(variable: string, read: ReadValue<Value>): Setting<Value | undefined> {
   return { variable, defaultText: undefined, read };
 }
-
-const backend = (others: readonly string[]) => oneBuilt(['local'], others);
 
 /** Less than the largest parcel, and some could never be delivered. */
 const MAX_STORED_PARCEL = 16 * 1024 ** 2;
@@ -77,7 +77,10 @@ export const SETTINGS = {
   objectStore: setting('OBJECT_STORE', 'local', oneOf(['local', 'gcs'])),
   gcsBucket: optional('GCS_BUCKET', bucketName),
   gcsMaxAge: setting('GCS_MAX_AGE', '180d', duration('1d', '180d')),
-  records: setting('RECORDS', 'local', backend(['firestore'])),
+  records: setting('RECORDS', 'local', oneOf(['local', 'firestore'])),
+  gcpProject: optional('GCP_PROJECT', projectId),
+  firestoreDatabase: setting('FIRESTORE_DATABASE', '(default)', databaseId),
+  firestoreEmulatorHost: optional('FIRESTORE_EMULATOR_HOST', hostAndPort),
   keys: setting('KEYS', 'local', oneOf(['local', 'gcp-kms'])),
   kmsKeyRing: optional('KMS_KEY_RING', keyRing),
   kmsIdentityKey: setting('KMS_IDENTITY_KEY', 'identity', keyName),

@@ -120,19 +120,6 @@ export function oneOf<const Name extends string>(names: readonly Name[]): ReadVa
   };
 }
 
-/** One of `built`, or a name from the contract whose room is not built yet, which is told apart from a typing error. */
-export function oneBuilt<const Built extends string>(
-  built: readonly Built[],
-  planned: readonly string[],
-): ReadValue<Built> {
-  return (text) => {
-    if (planned.includes(text)) {
-      throw new ValueError(`is "${text}", which this version does not have yet: use ${built.join(' or ')}`);
-    }
-    return oneOf(built)(text);
-  };
-}
-
 /** Values divided by commas, each once. */
 export function listOf<Value>(read: ReadValue<Value>): ReadValue<readonly Value[]> {
   return (text) => {
@@ -255,6 +242,31 @@ export function keyName(text: string): string {
 export function bucketName(text: string): string {
   if (!/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/.test(text)) {
     throw new ValueError(`must be the name of a bucket, such as relay-messages, not "${text}"`);
+  }
+  return text;
+}
+
+/** The id of a project: https://cloud.google.com/resource-manager/docs/creating-managing-projects */
+export function projectId(text: string): string {
+  if (!/^(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$/.test(text)) {
+    throw new ValueError(`must be the id of a project, such as relay-gateway-1234, not "${text}"`);
+  }
+  return text;
+}
+
+/** The id of a database: https://cloud.google.com/firestore/docs/manage-databases#database_id */
+export function databaseId(text: string): string {
+  if (text !== '(default)' && !/^[a-z][a-z0-9-]{2,61}[a-z0-9]$/.test(text)) {
+    throw new ValueError(`must be (default) or the id of a database, such as relay-records, not "${text}"`);
+  }
+  return text;
+}
+
+/** Where a service listens, without a scheme. */
+export function hostAndPort(text: string): string {
+  const url = URL.parse(`tcp://${text}`);
+  if (!url?.hostname || !url.port || url.host !== text.toLowerCase()) {
+    throw new ValueError(`must be HOST:PORT, not "${text}"`);
   }
   return text;
 }

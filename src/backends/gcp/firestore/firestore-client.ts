@@ -1,0 +1,147 @@
+/**
+ * What the gateway asks of Firestore, over the vendor's generated client: of one document at a time, or a range of names.
+ */
+import { FirestoreClient as VendorClient } from '@google-cloud/firestore-api';
+import { credentials } from '@grpc/grpc-js';
+import { callFirestore, type Operation } from './calls.ts';
+import type { Document, Timestamp } from './document-fields.ts';
+import { isRefusal, isUnclear } from './errors.ts';
+
+type VendorSettings = NonNullable<ConstructorParameters<typeof VendorClient>[0]>;
+
+/** A write of one document. */
+export interface Write {
+  /** The whole document, in place of what is there. */
+  readonly update?: Document;
+  /** The name of a document to be removed. */
+  readonly delete?: string;
+  /** What must be so, or nothing is written. */
+  readonly currentDocument?: { readonly exists: boolean } | { readonly updateTime: Timestamp };
+}
+
+/** What became of a write. */
+export interface WriteOutcome {
+  readonly isWritten: boolean;
+  /** Whether an earlier attempt, which was not answered, may have been carried out. */
+  readonly isUnclear: boolean;
+}
+
+/** Documents of a collection by their names, from the first to before the last. */
+export interface NameRange {
+  readonly parent: string;
+  readonly collection: string;
+  readonly from: string;
+  /** Whether `from` itself is left out. */
+  readonly isAfter: boolean;
+  readonly before: string;
+  readonly limit: number;
+}
+
+/** The client makes no attempts of its own, so that those of `callFirestore` are all there are. */
+const ONCE = { retry: null, retryRequestOptions: { retries: 0, noResponseRetries: 0 } };
+
+const CHANNEL = {
+  // A connection whose other end is gone without a word is given up in time, and one that was refused is soon tried again.
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 1000,
+};
+
+export class FirestoreClient implements AsyncDisposable {
+  private readonly settings: VendorSettings;
+  private client: Promise<VendorClient> | undefined;
+
+  /** @param emulator HOST:PORT of an emulator, which is spoken to without TLS and credentials */
+  constructor({ project, emulator }: { project: string; emulator?: string | undefined }) {
+    this.settings = { projectId: project, ...CHANNEL, ...(emulator !== undefined && elsewhere(emulator)) };
+  }
+
+  /** @throws StoreError STORE_AWAY, as all others */
+  async get(operation: Operation, database: string, name: string): Promise<Document | undefined> {
+    // Unlike `GetDocument`, this tells a document that is not there from a database that is not there.
+    const [answer] = await this.call(operation, (client, timeout) =>
+      collect<{ found?: Document }>(client.batchGetDocuments({ database, documents: [name] }, { timeout, ...ONCE })),
+    );
+    return answer?.found ?? undefined;
+  }
+
+  async write(operation: Operation, database: string, write: Write): Promise<WriteOutcome> {
+    let wasUnclear = false;
+    return this.call(operation, async (client, timeout) => {
+      try {
+        await client.commit({ database, writes: [write] }, { timeout, ...ONCE });
+        return { isWritten: true, isUnclear: wasUnclear };
+      } catch (error) {
+        if (isRefusal(error)) {
+          return { isWritten: false, isUnclear: wasUnclear };
+        }
+        wasUnclear ||= isUnclear(error);
+        throw error;
+      }
+    });
+  }
+
+  async range(operation: Operation, range: NameRange): Promise<Document[]> {
+    const { parent, collection, from, isAfter, before, limit } = range;
+    const field = { fieldPath: '__name__' };
+    const bound = (op: 'GREATER_THAN' | 'GREATER_THAN_OR_EQUAL' | 'LESS_THAN', referenceValue: string) => ({
+      fieldFilter: { field, op, value: { referenceValue } },
+    });
+    const structuredQuery = {
+      from: [{ collectionId: collection }],
+      where: {
+        compositeFilter: {
+          op: 'AND' as const,
+          filters: [bound(isAfter ? 'GREATER_THAN' : 'GREATER_THAN_OR_EQUAL', from), bound('LESS_THAN', before)],
+        },
+      },
+      orderBy: [{ field, direction: 'ASCENDING' as const }],
+      limit: { value: limit },
+    };
+    const answers = await this.call(operation, (client, timeout) =>
+      collect<{ document?: Document | null }>(client.runQuery({ parent, structuredQuery }, { timeout, ...ONCE })),
+    );
+    return answers.flatMap(({ document }) => document ?? []);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (await this.client?.catch(() => undefined))?.close();
+  }
+
+  private call<Answer>(
+    operation: Operation,
+    attempt: (client: VendorClient, timeout: number) => Promise<Answer>,
+  ): Promise<Answer> {
+    return callFirestore(operation, async (timeout) => attempt(await this.connected(), timeout));
+  }
+
+  /** One that failed to find its credentials would fail for ever, and reject where nobody listens: it is made anew. */
+  private connected(): Promise<VendorClient> {
+    if (!this.client) {
+      const made = new VendorClient(this.settings);
+      const client = made.initialize().then(() => made);
+      this.client = client;
+      client.catch(() => {
+        this.client = undefined;
+      });
+    }
+    return this.client;
+  }
+}
+
+function elsewhere(emulator: string): VendorSettings {
+  const { hostname, port } = new URL(`http://${emulator}`);
+  return {
+    apiEndpoint: hostname,
+    port: Number(port) || 80,
+    sslCreds: credentials.createInsecure(),
+    // Nothing is looked for then that Google would know us by.
+    clientOptions: { universeDomain: 'googleapis.com' },
+  };
+}
+
+/** All that the stream gives, if it ends well. */
+async function collect<Answer>(stream: AsyncIterable<unknown>): Promise<Answer[]> {
+  return (await Array.fromAsync(stream)) as Answer[];
+}
