@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import type { Environment } from '../config.ts';
 import type { IdentityReport } from '../services/control/identity-report.ts';
 import { askGateway } from './control.ts';
+import { keyTable } from './rotate.ts';
 import { table } from './table.ts';
 
 export interface IdentityOptions {
@@ -26,6 +27,8 @@ function describe(report: IdentityReport, file: string | undefined): string {
       ['Internet address', report.internetAddress],
       ['Node id', report.nodeId],
     ]),
+    'Keys',
+    keyTable(report.keys),
     'Certificates',
     table(
       report.certificates.map(({ nodeId, serialNumber, notBefore, notAfter, issues }) => [

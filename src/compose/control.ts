@@ -2,7 +2,8 @@
 
 import type { LocalBackends } from '../backends/local/local-backends.ts';
 import type { Logger } from '../log.ts';
-import type { ControlAnswers } from '../services/control/control-socket.ts';
+import type { ControlAnswers, ControlParameters } from '../services/control/control-socket.ts';
+import { type RotationOptions, rotateCertificate, rotateKey } from '../services/control/identity-orders.ts';
 import { reportIdentity } from '../services/control/identity-report.ts';
 import { changePeer, listPeers } from '../services/control/peer-orders.ts';
 import {
@@ -22,6 +23,8 @@ export function controlAnswers(core: Core, log: Logger): ControlAnswers {
   const queue: QueueParts = { storage, journal, log };
   return {
     'GET identity': () => reportIdentity(identity, connectionParams),
+    'POST identity/rotate-certificate': (parameters) => rotateCertificate(identity, rotationOptions(parameters), log),
+    'POST identity/rotate-key': (parameters) => rotateKey(identity, rotationOptions(parameters), log),
     'GET trace': ({ id = '' }) => reportTrace(id, { journal, storage }),
     'GET peers': ({ only }) => listPeers(peers, only),
     'POST peers/allow': ({ id = '' }) => changePeer(peers, 'allow', id, log),
@@ -38,6 +41,10 @@ export function controlAnswers(core: Core, log: Logger): ControlAnswers {
       return compaction;
     },
   };
+}
+
+function rotationOptions({ force, dryRun }: ControlParameters): RotationOptions {
+  return { isForced: force === 'true', isDryRun: dryRun === 'true' };
 }
 
 function storesOf({ local }: Backends): LocalBackends {

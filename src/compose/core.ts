@@ -17,6 +17,7 @@ import { Peers } from '../gateway/peers.ts';
 import type { Clock } from '../gateway/ports.ts';
 import { Revocations } from '../gateway/revocations.ts';
 import { SessionKeys } from '../gateway/session-keys.ts';
+import { MINUTE } from '../gateway/time.ts';
 import type { Logger } from '../log.ts';
 import { machineClock, machineRandom, newMachineKeyPair } from '../machine.ts';
 import { type Backends, openBackends } from './backends.ts';
@@ -60,6 +61,8 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     records,
     random,
     clock,
+    // Who shares the records learns of a new key within a round of housekeeping, or two where a store was away.
+    takeover: config.records === 'local' ? 0 : 2 * config.housekeepingPeriod + MINUTE,
   });
   const peers = stack.use(await Peers.open({ records, signals, clock, policy: config.registrationPolicy }));
   const revocations = stack.use(await Revocations.open({ records, signals, random, clock }));

@@ -1,15 +1,16 @@
 /**
  * Who this gateway is: its identity keys and its own certificates (RS-002).
  *
- * Several keys may exist: the newest issues, each older one keeps its id. Each key has one or more self-issued
- * certificates, valid at once: the one that expires last signs, all verify. Records hold them all and decide between
- * replicas that would make the same one; this object holds a picture of them in memory, so that a parcel costs no
- * look-up.
+ * Several keys may exist: the newest issues, each older one keeps its id and is served until it ends (`identity-keys.ts`).
+ * Each key has one or more self-issued certificates, valid at once: the one that expires last signs, all verify. Records
+ * hold them all and decide between replicas that would make the same one; this object holds a picture of them in memory,
+ * so that a parcel costs no look-up.
  */
 import { type Certificate, readCertificate } from '../awala/pki/certificate.ts';
 import { issueCertificate } from '../awala/pki/issue-certificate.ts';
-import { type RsaPublicKey, readRsaPublicKey } from '../awala/pki/rsa-public-key.ts';
+import type { RsaPublicKey } from '../awala/pki/rsa-public-key.ts';
 import { GatewayError } from './errors.ts';
+import { IdentityKeyList, type OwnKey } from './identity-keys.ts';
 import { type Clock, type IdentityKey, type IdentityKeys, type Random, type Records, StoreError } from './ports.ts';
 import { BACKDATING, DAY } from './time.ts';
 
@@ -24,11 +25,8 @@ const PATH_LENGTH = 2;
 
 const SERIAL_NUMBER_OCTETS = 16;
 
-/** One of our keys, with its public half read. */
-export interface OwnKey {
-  readonly signing: IdentityKey;
-  readonly publicKey: RsaPublicKey;
-}
+/** A rotation within this time of the last one is not carried out, unless it is forced: a command may be run again. */
+const ROTATION_PAUSE = DAY;
 
 /** What signs a certificate or message in this gateway's name. */
 export interface Issuer {
@@ -42,7 +40,9 @@ export class Identity {
   private readonly records: Records;
   private readonly random: Random;
   private readonly clock: Clock;
-  /** Oldest first; the last one issues. */
+  private readonly takeover: number;
+  private readonly keyList: IdentityKeyList;
+  /** Those that are served, oldest first. */
   private keys: readonly OwnKey[] = [];
   private certificates: readonly Certificate[] = [];
 
@@ -52,6 +52,8 @@ export class Identity {
     this.records = parts.records;
     this.random = parts.random;
     this.clock = parts.clock;
+    this.takeover = parts.takeover ?? 0;
+    this.keyList = new IdentityKeyList(parts);
   }
 
   /**
@@ -77,8 +79,15 @@ export class Identity {
     return this.issuingKey().publicKey.nodeId;
   }
 
+  /** The newest key, once every process has had the time to know of it. */
   issuingKey(): OwnKey {
-    return this.keys.at(-1) as OwnKey;
+    const now = this.clock.now();
+    return this.keys.findLast(({ issuesFrom }) => issuesFrom <= now) ?? (this.keys[0] as OwnKey);
+  }
+
+  /** All keys that are served, oldest first. */
+  allKeys(): readonly OwnKey[] {
+    return this.keys;
   }
 
   /** The key of ours with this node id, be it an older one. */
@@ -113,17 +122,47 @@ export class Identity {
   }
 
   /**
-   * Makes a further key, which issues from now on. The earlier ones keep their ids and certificates, and are served
-   * until those end.
+   * Makes a further key, which issues from now on; where processes share the records, once each has had the time to know
+   * of it. The earlier ones keep their ids and certificates, and are served until those end.
+   *
+   * Who is killed in its middle leaves either nothing or a key that counts, and `refresh` completes it.
+   *
+   * @param options.isForced also within a day of the last rotation, which is otherwise taken for this one
+   * @returns whether this call made a key
+   * @throws GatewayError IDENTITY_KEY_MISSING; StoreError
    */
-  async addKey(): Promise<void> {
+  async rotateKey({ isForced = false }: { isForced?: boolean } = {}): Promise<boolean> {
     await this.refresh();
-    const { reference } = await this.identityKeys.create();
-    let number = this.keys.length + 1;
-    while (!(await this.createKeyRecord(number, reference))) {
-      number++;
+    if (!isForced && !this.isRotationWelcome()) {
+      return false;
     }
+    const key = await this.identityKeys.create();
+    // Another process that rotates at the same time has the same number: one key of the two counts.
+    const isMade = await this.keyList.add(this.nextNumber(), key, this.takeover);
     await this.refresh();
+    return isMade;
+  }
+
+  /** Whether a key may be made: the newest is the first one, or older than a day. */
+  isRotationWelcome(): boolean {
+    const newest = this.newestKey();
+    return newest.number === 1 || this.clock.now() - newest.created >= ROTATION_PAUSE;
+  }
+
+  /**
+   * Makes a certificate now, whether one is due or not.
+   *
+   * @throws GatewayError IDENTITY_KEY_MISSING; StoreError
+   */
+  async renewCertificate(): Promise<void> {
+    await this.refresh();
+    await this.issueOwnCertificate(this.issuingKey(), { isForced: true });
+    this.certificates = await this.loadCertificates();
+  }
+
+  /** Whether `refresh` would make a certificate now, by what was read last. */
+  isRenewalDue(): boolean {
+    return this.needCertificates().length > 0;
   }
 
   /**
@@ -134,12 +173,34 @@ export class Identity {
    */
   async refresh(): Promise<void> {
     await this.load();
-    const { publicKey } = this.issuingKey();
-    const last = lastToExpire(this.certificates.filter((own) => own.subjectId === publicKey.nodeId));
-    if (!last || last.notAfter - this.clock.now() < RENEWAL_REMAINING) {
-      await this.issueOwnCertificate();
+    const inNeed = this.needCertificates();
+    for (const key of inNeed) {
+      await this.issueOwnCertificate(key);
+    }
+    if (inNeed.length > 0) {
       this.certificates = await this.loadCertificates();
     }
+  }
+
+  /** Reads the records again, and changes nothing. @throws GatewayError IDENTITY_KEY_MISSING; StoreError */
+  async reload(): Promise<void> {
+    await this.load();
+  }
+
+  /** The key that issues, and the one that will, as far as their last certificates do not last. */
+  private needCertificates(): OwnKey[] {
+    return [...new Set([this.issuingKey(), this.newestKey()])].filter(({ publicKey }) => {
+      const last = lastToExpire(this.certificates.filter((own) => own.subjectId === publicKey.nodeId));
+      return !last || last.notAfter - this.clock.now() < RENEWAL_REMAINING;
+    });
+  }
+
+  private newestKey(): OwnKey {
+    return this.keys.at(-1) as OwnKey;
+  }
+
+  private nextNumber(): number {
+    return this.newestKey().number + 1;
   }
 
   /** A key that was used and is gone must not be replaced in silence: every private gateway would be lost with it. */
@@ -147,7 +208,7 @@ export class Identity {
     // What keys have signed is read before the keys: whoever made it had stored its key by then.
     const mayBeNew = this.keys.length === 0 && !(await this.hasPrivateGateways());
     const certificates = await this.loadCertificates();
-    let keys = await this.loadKeys();
+    let keys = await this.loadKeys(certificates);
     if (keys.length === 0 && mayBeNew && certificates.length === 0) {
       keys = await this.makeFirstKey();
     }
@@ -171,27 +232,15 @@ export class Identity {
     return false;
   }
 
-  private async loadKeys(): Promise<OwnKey[]> {
-    const keys: OwnKey[] = [];
-    for await (const { fields } of this.records.list('identity-keys')) {
-      const reference = fields['reference'] as string;
-      const known = this.keys.find((key) => key.signing.reference === reference);
-      keys.push(known ?? ownKey(await this.identityKeys.open(reference)));
-    }
-    return keys;
+  private loadKeys(certificates: readonly Certificate[]): Promise<OwnKey[]> {
+    const certified = new Set(certificates.map(({ subjectId }) => subjectId));
+    return this.keyList.load(this.keys, (nodeId) => certified.has(nodeId));
   }
 
   private async makeFirstKey(): Promise<OwnKey[]> {
-    const first = await this.identityKeys.create();
-    // Only one replica's first key counts.
-    await this.createKeyRecord(1, first.reference);
-    return this.loadKeys();
-  }
-
-  /** Records list in key order, so keys are numbered upwards; false when there is one of this number. */
-  private createKeyRecord(number: number, reference: string): Promise<boolean> {
-    const name = String(number).padStart(4, '0');
-    return this.records.create('identity-keys', name, { reference, created: this.clock.now() });
+    // Only one replica's first key counts, and it issues at once: there is no other.
+    await this.keyList.add(1, await this.identityKeys.create(), 0);
+    return this.loadKeys([]);
   }
 
   private async loadCertificates(): Promise<Certificate[]> {
@@ -203,8 +252,10 @@ export class Identity {
     return certificates;
   }
 
-  private async issueOwnCertificate(): Promise<void> {
-    const { signing, publicKey } = this.issuingKey();
+  private async issueOwnCertificate(
+    { signing, publicKey }: OwnKey,
+    { isForced = false }: { isForced?: boolean } = {},
+  ): Promise<void> {
     const now = this.clock.now();
     const notBefore = now - BACKDATING;
     const certificate = await issueCertificate({
@@ -218,9 +269,10 @@ export class Identity {
     });
     // One a day at most: the create-only record decides between replicas that renew at the same time.
     const day = new Date(now).toISOString().slice(0, 10);
+    const name = isForced ? `${day}-${certificate.serialNumber}` : day;
     await this.records.create(
       'own-certificates',
-      `${publicKey.nodeId}/${day}`,
+      `${publicKey.nodeId}/${name}`,
       { certificate: certificate.raw },
       certificate.notAfter,
     );
@@ -233,10 +285,11 @@ export interface IdentityParts {
   readonly records: Records;
   readonly random: Random;
   readonly clock: Clock;
-}
-
-function ownKey(signing: IdentityKey): OwnKey {
-  return { signing, publicKey: readRsaPublicKey(signing.spki) };
+  /**
+   * For how long, in milliseconds, a new key only verifies: longer than other processes take to `refresh`, so that none
+   * refuses what another has issued under it. 0, as by default, where this process has the records for itself.
+   */
+  readonly takeover?: number;
 }
 
 function lastToExpire(certificates: readonly Certificate[]): Certificate | undefined {

@@ -12,6 +12,9 @@ import { BACKDATING, DAY } from './time.ts';
 /** Deployed clients register again, some without a pause, when theirs has 90 days left (protocol section 1). */
 const LEAST_VALIDITY = 120 * DAY;
 
+/** The longest that a certificate may be valid (RS-002); our own may be longer where another implementation made it. */
+const GREATEST_VALIDITY = 180 * DAY;
+
 /** A certificate with less left is replaced; so is one with less than half of its life left (protocol section 6). */
 const ROTATION_REMAINING = 90 * DAY;
 
@@ -26,7 +29,7 @@ export interface CertificateParts {
   readonly clock: Clock;
 }
 
-/** Issues a private gateway's certificate, as long as our own allows. */
+/** Issues a private gateway's certificate, as long as our own allows. @throws StoreError; Error when the key's keeper does not sign */
 export async function certifyPrivateGateway(
   publicKey: RsaPublicKey,
   { identity, random, clock }: CertificateParts,
@@ -36,11 +39,12 @@ export async function certifyPrivateGateway(
     await identity.refresh();
   }
   const issuer = identity.issuer();
+  const notBefore = Math.max(now - BACKDATING, issuer.certificate.notBefore);
   const certificate = await issueCertificate({
     subjectPublicKey: publicKey,
     issuer,
-    notBefore: Math.max(now - BACKDATING, issuer.certificate.notBefore),
-    notAfter: issuer.certificate.notAfter,
+    notBefore,
+    notAfter: Math.min(issuer.certificate.notAfter, notBefore + GREATEST_VALIDITY),
     isCa: true,
     pathLength: PATH_LENGTH,
     serialNumber: random(SERIAL_NUMBER_OCTETS),
@@ -48,8 +52,11 @@ export async function certifyPrivateGateway(
   return { certificate, issuer: issuer.certificate };
 }
 
-/** Whether a private gateway is to be sent a new certificate in place of this one. */
-export function isRotationDue({ notBefore, notAfter }: Certificate, now: number): boolean {
-  const remaining = notAfter - now;
-  return remaining < ROTATION_REMAINING || remaining < (notAfter - notBefore) / 2;
+/** Whether a private gateway is to be sent a new certificate in place of this one: it ends before long, or is by an older key of ours. */
+export function isRotationDue(
+  { notBefore, notAfter, issuerId }: Certificate,
+  { identity, clock }: Pick<CertificateParts, 'identity' | 'clock'>,
+): boolean {
+  const remaining = notAfter - clock.now();
+  return remaining < ROTATION_REMAINING || remaining < (notAfter - notBefore) / 2 || issuerId !== identity.id;
 }

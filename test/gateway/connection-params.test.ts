@@ -51,7 +51,7 @@ test('The session key is renewed at 30 days and can decrypt until 60', async () 
 test('A new identity key shows in the parameters at once', async () => {
   await using room = await openGatewayRoom();
   const before = await current(room.connectionParams);
-  await room.identity.addKey();
+  await room.identity.rotateKey();
   const after = await current(room.connectionParams);
   assert.equal(after.identityKey.nodeId, room.identity.id);
   assert.notEqual(after.identityKey.nodeId, before.identityKey.nodeId);

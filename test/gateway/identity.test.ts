@@ -96,7 +96,7 @@ test('A new certificate is made once less than 150 days remain, and both are val
 test('A further key issues from then on, while what the earlier one issued stays trusted until its end', async () => {
   await using room = await openGatewayRoom();
   const earlier = room.identity.issuer();
-  await room.identity.addKey();
+  await room.identity.rotateKey();
 
   const { certificate } = room.identity.issuer();
   assert.notEqual(certificate.subjectId, earlier.certificate.subjectId);
@@ -122,7 +122,7 @@ test('A further key issues from then on, while what the earlier one issued stays
 
 test('A process that opens the same records later has the same identity', async () => {
   await using room = await openGatewayRoom();
-  await room.identity.addKey();
+  await room.identity.rotateKey();
   const { identityKeys, records } = room.backends;
   const again = await Identity.open({
     internetAddress: INTERNET_ADDRESS,
@@ -165,7 +165,7 @@ test('A key that was used and is missing is not replaced: the start is refused, 
 test('A key that is missing beside an older one is not passed over, and who runs goes on as before', async () => {
   await using room = await openGatewayRoom();
   const { identity, backends } = room;
-  await identity.addKey();
+  await identity.rotateKey();
   const { id } = identity;
   await backends.records.delete('identity-keys', '0002');
   await assert.rejects(identity.refresh(), { code: 'IDENTITY_KEY_MISSING', message: new RegExp(id) });

@@ -113,7 +113,7 @@ test('A chain that ends at another gateway is refused', async () => {
 test('What an earlier identity key certified is still delivered after another issues', async () => {
   await using room = await openGatewayRoom();
   const chain = await chainIn(room);
-  await room.identity.addKey();
+  await room.identity.rotateKey();
   await room.delivery.fromInternet(await testParcel(chain), { trace: 'test' });
   assert.equal((await mailbox(room, chain)).length, 1);
 });

@@ -83,7 +83,7 @@ test('An authorization for one key does not register another', async () => {
 test('Authorizations of an earlier identity key are honoured', async () => {
   await using room = await openGatewayRoom();
   const request = await requestOf(room, await testIdentity('private-gateway'));
-  await room.identity.addKey();
+  await room.identity.rotateKey();
   const { registration } = await room.registration.register(request);
   assert.equal(readRegistration(registration).gatewayCertificate.subjectId, room.identity.id);
 });

@@ -85,11 +85,11 @@ export class CargoContents {
   private async *rotation(): AsyncGenerator<OutgoingItem> {
     const { recipient } = this.options;
     const digests = ROTATION_FORMS.map((form) => itemDigest(form));
-    if (!isRotationDue(recipient, this.parts.clock.now()) || digests.every((digest) => this.isDone(() => digest))) {
+    if (!isRotationDue(recipient, this.parts) || digests.every((digest) => this.isDone(() => digest))) {
       return;
     }
     const { certificate, issuer } = await certifyPrivateGateway(recipient.publicKey, this.parts);
-    if (certificate.notAfter <= recipient.notAfter) {
+    if (certificate.notAfter <= recipient.notAfter && certificate.issuerId === recipient.issuerId) {
       return;
     }
     await this.prolongRegistration(certificate);

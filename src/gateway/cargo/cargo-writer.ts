@@ -8,7 +8,7 @@ import { MAX_TTL, RamfType } from '../../awala/ramf/ramf-message.ts';
 import { writeRamfMessage } from '../../awala/ramf/write-ramf.ts';
 import type { ChannelSessions } from '../channel-sessions.ts';
 import { giveBack } from '../give-back.ts';
-import type { OwnKey } from '../identity.ts';
+import type { OwnKey } from '../identity-keys.ts';
 import type { Clock, Random } from '../ports.ts';
 import { BACKDATING, SECOND } from '../time.ts';
 import { newUuid } from '../uuid.ts';

@@ -1,12 +1,15 @@
 /** What a person or a program asks of a gateway's identity: its node id, its certificates, its connection parameters. */
 import type { ConnectionParams } from '../../gateway/connection-params.ts';
 import type { Identity } from '../../gateway/identity.ts';
+import { type OwnKeyReport, reportKeys } from './identity-orders.ts';
 
 /** JSON; dates are in ISO 8601. */
 export interface IdentityReport {
   readonly internetAddress: string;
   /** Of the key that issues certificates. */
   readonly nodeId: string;
+  /** Those that are served, oldest first. */
+  readonly keys: readonly OwnKeyReport[];
   readonly certificates: readonly OwnCertificateReport[];
   /** Serialized connection parameters, in base64. */
   readonly connectionParams: string;
@@ -27,6 +30,7 @@ export async function reportIdentity(identity: Identity, connectionParams: Conne
   return {
     internetAddress: identity.internetAddress,
     nodeId: identity.id,
+    keys: reportKeys(identity),
     certificates: identity.allCertificates().map((certificate) => ({
       nodeId: certificate.subjectId,
       serialNumber: certificate.serialNumber,

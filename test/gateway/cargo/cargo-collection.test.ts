@@ -296,10 +296,15 @@ test('older identity keys sign cargo under the authorizations that name them', a
   const here = await setting(t);
   await here.put('parcel');
   const old = here.room.identity.id;
-  await here.room.identity.addKey();
+  await here.room.identity.rotateKey();
   assert.notEqual(here.room.identity.id, old);
   const [cargo] = await collectAll(await here.open());
-  assert.deepEqual(here.recipient.open(cargo?.cargo as Buffer).items.map(named), ['parcel']);
+  const { items } = here.recipient.open(cargo?.cargo as Buffer);
+  assert.deepEqual(items.map(named), ['certificate-rotation', 'certificate-rotation', 'parcel']);
+  // The next certificate is by the new key, and comes whatever remains of the one before.
+  const { leaf, authorities } = readCertificateRotation(items[0] as Buffer);
+  assert.equal(leaf.issuerId, here.room.identity.id);
+  assert.ok(authorities[0]?.raw.equals(here.room.identity.issuer().certificate.raw));
 });
 
 test('a parcel that is replaced during the collection goes once', async (t) => {

@@ -39,7 +39,7 @@ describe('Cargo at the door', () => {
     await using cargo = await openCargoRoom();
     const sender = await CargoSender.register(cargo.room);
     const bytes = await sender.cargo([]);
-    await cargo.room.identity.addKey();
+    await cargo.room.identity.rotateKey();
     await cargo.delivery.deliver(bytes, { trace: 'a' });
   });
 
