@@ -9,10 +9,13 @@ import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config.ts';
+import { backupCommand } from './backup.ts';
 import { addCourierCommand } from './courier.ts';
 import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
 import { queueCommand } from './queue.ts';
+import { recoveryKeyCommand } from './recovery-key.ts';
+import { restoreCommand } from './restore.ts';
 import { rotateCommands } from './rotate.ts';
 import { storeCommand } from './store.ts';
 
@@ -81,6 +84,9 @@ for (const command of [
   peersCommand(process.env),
   queueCommand(process.env),
   storeCommand(process.env),
+  recoveryKeyCommand(),
+  backupCommand(process.env),
+  restoreCommand(process.env),
   ...rotateCommands(process.env),
   pingCommand(),
 ]) {

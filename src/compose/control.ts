@@ -4,6 +4,7 @@ import type { LocalBackends } from '../backends/local/local-backends.ts';
 import type { Logger } from '../log.ts';
 import type { ControlAnswers, ControlParameters } from '../services/control/control-socket.ts';
 import { type RotationOptions, rotateCertificate, rotateKey } from '../services/control/identity-orders.ts';
+import { noteBackup } from '../services/control/backup-order.ts';
 import { reportIdentity } from '../services/control/identity-report.ts';
 import { changePeer, listPeers } from '../services/control/peer-orders.ts';
 import {
@@ -34,6 +35,7 @@ export function controlAnswers(core: Core, log: Logger): ControlAnswers {
     'GET queue/show': ({ destination = '' }) => showDestination(destination, queue),
     'POST queue/retry': ({ destination = '' }) => retryDestination(destination, queue),
     'POST queue/drop': ({ destination = '', parcel }) => dropParcels(destination, parcel, queue),
+    'POST backup/done': (parameters) => noteBackup(backends.records, parameters),
     'GET store/verify': async () => storesOf(backends).examine(),
     'POST store/compact': async () => {
       const compaction = await storesOf(backends).compact();

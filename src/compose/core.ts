@@ -15,6 +15,7 @@ import { PeerLimits } from '../gateway/peer-limits.ts';
 import { PeerSessionKeys } from '../gateway/peer-session-keys.ts';
 import { Peers } from '../gateway/peers.ts';
 import type { Clock } from '../gateway/ports.ts';
+import { requireRestored } from '../gateway/restoration.ts';
 import { Revocations } from '../gateway/revocations.ts';
 import { SessionKeys } from '../gateway/session-keys.ts';
 import { MINUTE } from '../gateway/time.ts';
@@ -48,6 +49,7 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
   const random = machineRandom;
   const backends = stack.use(await openBackends(config, logger, clock));
   const { objects, records, signals, meters, work, identityKeys, wrapping } = backends;
+  await requireRestored(records);
   const sessionKeys = new SessionKeys({
     records,
     wrapping,

@@ -9,6 +9,8 @@
 export type GatewayErrorCode =
   /** A key of this gateway, under which others are registered, is missing from the stores: it must not start without. */
   | 'IDENTITY_KEY_MISSING'
+  /** A backup is only half restored onto the stores: the gateway must not start on them. */
+  | 'RESTORE_UNFINISHED'
   /** PoHTTP: the recipient is not behind this gateway, and PoHTTP never relays (protocol section 4). */
   | 'WRONG_GATEWAY'
   /** The recipient's mailbox has no room. */

@@ -98,6 +98,51 @@ export class DataDirectory {
 }
 
 /**
+ * Gives a directory its master key before there is anything in it, for a backup that is to be restored there. One that
+ * has just this key already stays as it is.
+ *
+ * @param masterKey 32 octets
+ * @throws DataDirectoryError DATA_DIR_IN_USE, DATA_DIR_KEY_WRONG when it has another key, DATA_DIR_UNUSABLE
+ */
+export async function giveMasterKey(directory: string, masterKey: Buffer): Promise<void> {
+  const path = resolve(directory);
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const lock = takeLock(path);
+  try {
+    if (!existsSync(keyFile(path))) {
+      if (existsSync(formatFile(path))) {
+        throw new DataDirectoryError(
+          'DATA_DIR_KEY_MISSING',
+          `${path} was in use before: restore into another directory`,
+        );
+      }
+      writeDurably(keyFile(path), `${masterKey.toString('hex')}\n`);
+    } else if (!readKey(path).equals(masterKey)) {
+      throw new DataDirectoryError(
+        'DATA_DIR_KEY_WRONG',
+        `${path} has another master key: restore into another directory`,
+      );
+    }
+  } finally {
+    lock.close();
+  }
+}
+
+/**
+ * The master key of a directory, which another process may have in use. Secret.
+ *
+ * @throws DataDirectoryError
+ */
+export async function readMasterKey(directory: string, random: Random): Promise<Buffer> {
+  const path = resolve(directory);
+  if (!existsSync(formatFile(path))) {
+    throw new DataDirectoryError('DATA_DIR_UNUSABLE', `There is no gateway in data directory ${path}`);
+  }
+  await openKey(path, random);
+  return readKey(path);
+}
+
+/**
  * SQLite's exclusive lock on a file of its own: the kernel drops it when the process ends, however it ends, so that
  * none is ever stale.
  */
@@ -225,7 +270,8 @@ function syncDirectory(path: string): void {
   }
 }
 
-function storeFiles(path: string): Record<FileName, string> {
+/** Where the stores of a directory are. @param path of the directory */
+export function storeFiles(path: string): Record<FileName, string> {
   return { objects: join(path, 'objects.sqlite'), records: join(path, 'records.sqlite') };
 }
 

@@ -10,7 +10,9 @@ const ALGORITHM = { name: 'RSA-PSS', hash: 'SHA-256' };
 const MODULUS_BITS = 2048;
 const PUBLIC_EXPONENT = Uint8Array.of(1, 0, 1);
 const REFERENCE_OCTETS = 16;
-const KIND = 'local-private-keys';
+
+/** Of their records, which `LocalRecords` keeps beside the gateway's own kinds. */
+export const PRIVATE_KEYS_KIND = 'local-private-keys';
 
 export class LocalIdentityKeys implements IdentityKeys {
   private readonly records: LocalRecords;
@@ -32,15 +34,26 @@ export class LocalIdentityKeys implements IdentityKeys {
     const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', pair.privateKey));
     const reference = this.random(REFERENCE_OCTETS).toString('hex');
     const privateKey = await this.wrapping.wrap(pkcs8, wrappingContext(reference));
-    await this.records.put(KIND, reference, { privateKey });
+    await this.records.put(PRIVATE_KEYS_KIND, reference, { privateKey });
     const key = await importKey(reference, pkcs8);
     pkcs8.fill(0);
     return key;
   }
 
+  /**
+   * Puts a key back that was in a backup, durable when it resolves.
+   *
+   * @param wrapped its private half, wrapped under this master key
+   * @throws Error when it is not
+   */
+  async restore(reference: string, wrapped: Buffer): Promise<void> {
+    (await this.wrapping.unwrap(wrapped, wrappingContext(reference))).fill(0);
+    await this.records.put(PRIVATE_KEYS_KIND, reference, { privateKey: wrapped });
+  }
+
   /** @throws Error when there is no such key, or the master key is another */
   async open(reference: string): Promise<IdentityKey> {
-    const record = await this.records.get(KIND, reference);
+    const record = await this.records.get(PRIVATE_KEYS_KIND, reference);
     if (!record) {
       throw new Error(`Identity key ${reference} is not in this data directory`);
     }

@@ -4,7 +4,6 @@
 
 import type {
   Clock,
-  IdentityKeys,
   Journal,
   KeyWrapping,
   Meters,
@@ -34,7 +33,7 @@ export interface LocalBackends extends AsyncDisposable {
   readonly signals: Signals;
   readonly meters: Meters;
   readonly work: WorkQueue;
-  readonly identityKeys: IdentityKeys;
+  readonly identityKeys: LocalIdentityKeys;
   readonly wrapping: KeyWrapping;
   readonly journal: Journal;
   /** How many damaged objects and records were set aside since the start. */

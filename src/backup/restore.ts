@@ -1,0 +1,106 @@
+/** Writes a backup's records into empty stores, such that it can be cut short anywhere and done again. */
+import type { ObjectStore, RecordCopy, RecordKind, Records } from '../gateway/ports.ts';
+import { RECORD_KINDS } from '../gateway/ports.ts';
+import { beginRestore, endRestore, isRestoreMark, unfinishedRestore } from '../gateway/restoration.ts';
+import { BackupError } from './errors.ts';
+import type { OpenBackup } from './read-backup.ts';
+
+/**
+ * What is not restored, since it tells of messages that are not in a backup. A parcel that came in cargo and is lost
+ * with its mailbox must not count as taken: its sender, which is owed an acknowledgement, sends it again instead. What
+ * couriers acknowledged may be offered to them again.
+ */
+export const LEFT_OUT: ReadonlySet<RecordKind> = new Set(['collected-parcels', 'cca-progress']);
+
+/** Records that are written at the same time: stores that make one transaction of them are fast. */
+const BATCH_RECORDS = 500;
+
+export interface RestoreReport {
+  /** How many records were written, of each kind. */
+  readonly counts: Readonly<Partial<Record<RecordKind, number>>>;
+  readonly records: number;
+  /** How many records were left out: those of `LEFT_OUT`, and those that have expired since. */
+  readonly leftOut: number;
+}
+
+export interface RestoreOptions {
+  readonly records: Records;
+  /** Where messages are kept beside the records, and must be none; absent where they are elsewhere. */
+  readonly objects?: ObjectStore | undefined;
+  /** Milliseconds. */
+  readonly now: number;
+  /** Puts back the keys that are not records; called once the stores are known to be empty. */
+  readonly restoreKeys?: () => Promise<void>;
+  /** Called now and then with how many records of the backup are done. */
+  readonly onProgress?: (records: number) => void;
+}
+
+/**
+ * @throws BackupError STORES_NOT_EMPTY, BACKUP_DAMAGED, BACKUP_UNSUPPORTED; StoreError
+ */
+export async function restoreBackup(backup: OpenBackup, options: RestoreOptions): Promise<RestoreReport> {
+  const { records, now } = options;
+  await requireEmpty(options, backup.header.id);
+  await beginRestore(records, backup.header.id, now);
+  await options.restoreKeys?.();
+  const counts: Partial<Record<RecordKind, number>> = {};
+  let done = 0;
+  let written = 0;
+  let batch: RecordCopy[] = [];
+  let writing: Promise<unknown> = Promise.resolve();
+  const writeOut = async () => {
+    const full = batch;
+    batch = [];
+    // The one before, so that the next is read while this one is written.
+    await writing;
+    writing = Promise.all(full.map(({ kind, key, fields, expiry }) => records.put(kind, key, fields, expiry)));
+    writing.catch(() => undefined);
+    options.onProgress?.(done);
+  };
+  for await (const record of backup.records()) {
+    done++;
+    const { kind, expiry } = record;
+    if (!LEFT_OUT.has(kind) && (expiry === undefined || expiry >= now) && !isRestoreMark(record)) {
+      counts[kind] = (counts[kind] ?? 0) + 1;
+      written++;
+      batch.push(record);
+    }
+    if (batch.length >= BATCH_RECORDS) {
+      await writeOut();
+    }
+  }
+  await writeOut();
+  await writing;
+  await endRestore(records);
+  return { counts, records: written, leftOut: done - written };
+}
+
+/** Stores on which a restore of the same backup was begun count as empty: it goes on. */
+async function requireEmpty(
+  { records, objects }: { records: Records; objects?: ObjectStore | undefined },
+  id: string,
+): Promise<void> {
+  const unfinished = await unfinishedRestore(records);
+  if (unfinished === id) {
+    return;
+  }
+  const found = unfinished === undefined ? await firstOf(records, objects) : 'a restore of another backup';
+  if (found !== undefined) {
+    throw new BackupError(
+      'STORES_NOT_EMPTY',
+      `A backup is restored onto empty stores only, and there is ${found}: give it new ones, such as another DATA_DIR`,
+    );
+  }
+}
+
+async function firstOf(records: Records, objects: ObjectStore | undefined): Promise<string | undefined> {
+  for (const kind of RECORD_KINDS) {
+    for await (const { key } of records.list(kind)) {
+      return `the record ${kind}/${key}`;
+    }
+  }
+  for await (const { key } of objects?.list('') ?? []) {
+    return `the message ${key}`;
+  }
+  return undefined;
+}
