@@ -2,9 +2,9 @@
 
 import type { LocalBackends } from '../backends/local/local-backends.ts';
 import type { Logger } from '../log.ts';
+import { noteBackup } from '../services/control/backup-order.ts';
 import type { ControlAnswers, ControlParameters } from '../services/control/control-socket.ts';
 import { type RotationOptions, rotateCertificate, rotateKey } from '../services/control/identity-orders.ts';
-import { noteBackup } from '../services/control/backup-order.ts';
 import { reportIdentity } from '../services/control/identity-report.ts';
 import { changePeer, listPeers } from '../services/control/peer-orders.ts';
 import {

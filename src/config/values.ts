@@ -274,7 +274,9 @@ export function hostAndPort(text: string): string {
 /** The public half of a recovery key, as age writes it. What is refused is not repeated: it may be the private half. */
 export function recoveryPublicKey(text: string): string {
   if (!/^age1[02-9ac-hj-np-z]{58}$/.test(text)) {
-    throw new ValueError('must be the public half of a recovery key, age1…, which relay-gateway recovery-key new prints');
+    throw new ValueError(
+      'must be the public half of a recovery key, age1…, which relay-gateway recovery-key new prints',
+    );
   }
   return text;
 }
