@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config.ts';
 import { backupCommand } from './backup.ts';
+import { certificateCommand } from './certificate.ts';
 import { addCourierCommand } from './courier.ts';
 import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
@@ -88,6 +89,7 @@ for (const command of [
   backupCommand(process.env),
   restoreCommand(process.env),
   ...rotateCommands(process.env),
+  certificateCommand(process.env),
   pingCommand(),
 ]) {
   program.addCommand(command.copyInheritedSettings(program));

@@ -96,6 +96,10 @@ export const SETTINGS = {
 
   tlsCertificateFile: optional('TLS_CERT_FILE', anyText),
   tlsKeyFile: optional('TLS_KEY_FILE', anyText),
+  acmeDirectory: setting('ACME_DIRECTORY', 'https://acme-v02.api.letsencrypt.org/directory', httpUrl),
+  acmeEmail: optional('ACME_EMAIL', anyText),
+  acmeTermsAgreed: setting('ACME_TERMS_AGREED', 'false', yesOrNo),
+  acmeHttpPort: setting('ACME_HTTP_PORT', '80', port),
   trustedProxies: setting('TRUSTED_PROXIES', '', listOf(addressRange)),
 
   logLevel: setting('LOG_LEVEL', 'info', oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])),
