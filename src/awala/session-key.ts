@@ -44,6 +44,29 @@ export interface SessionPublicKey {
   readonly keyObject: KeyObject;
 }
 
+/** What stands before and after the private octets of a P-256 key, as OpenSSL writes it (RFC 5915 in PKCS#8). */
+const P256_PKCS8_START = Buffer.from('308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420', 'hex');
+const P256_PKCS8_MIDDLE = Buffer.from('a144034200', 'hex');
+const P256_SPKI_START = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex');
+const P256_PRIVATE_OCTETS = 32;
+
+/**
+ * The halves of a P-256 key in DER. Writing them takes OpenSSL three times as long as making the key.
+ *
+ * @param privateOctets big-endian, 32 octets at most
+ * @param point uncompressed
+ */
+export function writeP256KeyPair(
+  privateOctets: Buffer,
+  point: Buffer,
+): Pick<SessionKeyPair, 'privateKey' | 'publicKey'> {
+  const leadingZeros = Buffer.alloc(P256_PRIVATE_OCTETS - privateOctets.length);
+  return {
+    privateKey: Buffer.concat([P256_PKCS8_START, leadingZeros, privateOctets, P256_PKCS8_MIDDLE, point]),
+    publicKey: Buffer.concat([P256_SPKI_START, point]),
+  };
+}
+
 /**
  * Reads a session key's public half.
  *

@@ -4,10 +4,14 @@
  */
 import { readEnvelopedData } from '../awala/cms/enveloped-data.ts';
 import { encryptMessage, type SessionAlgorithms } from '../awala/cms/write-enveloped-data.ts';
+import type { SessionKeyPair } from '../awala/session-key.ts';
 import { GatewayError } from './errors.ts';
 import type { PeerSessionKeys } from './peer-session-keys.ts';
 import type { Random } from './ports.ts';
 import type { SessionKeys } from './session-keys.ts';
+
+/** Keys that are made at once for messages to come. */
+const MOST_KEYS_AHEAD = 8;
 
 export class ChannelSessions {
   private readonly sessionKeys: SessionKeys;
@@ -52,20 +56,63 @@ export class ChannelSessions {
     return plaintext;
   }
 
+  /** For several messages to `peer`, one after another. @returns to be disposed of */
+  messagesTo(peer: string): OutgoingMessages {
+    const { sessionKeys, peerKeys, random, algorithms } = this;
+    return new OutgoingMessages(peer, { sessionKeys, peerKeys, random, algorithms });
+  }
+}
+
+interface OutgoingMessagesParts {
+  readonly sessionKeys: SessionKeys;
+  readonly peerKeys: PeerSessionKeys;
+  readonly random: Random;
+  readonly algorithms: SessionAlgorithms | undefined;
+}
+
+/**
+ * Messages to one peer, each with a new key of ours, whose private half is durable before it is used. Keys are made a few
+ * ahead, so that they share a write; those that no message took are taken back.
+ */
+export class OutgoingMessages implements AsyncDisposable {
+  private readonly peer: string;
+  private readonly parts: OutgoingMessagesParts;
+  private keys: SessionKeyPair[] = [];
+  /** How many keys are made the next time. */
+  private ahead = 1;
+
+  /** To be had from `ChannelSessions.messagesTo`. */
+  constructor(peer: string, parts: OutgoingMessagesParts) {
+    this.peer = peer;
+    this.parts = parts;
+  }
+
   /**
-   * Encrypts a message for `peer` with a new key of ours, whose private half is durable when it resolves.
+   * Encrypts a message; not to be called before the last one is done.
    *
    * @param plaintext in pieces
    * @returns the message, in pieces
    * @throws GatewayError SESSION_KEY_UNKNOWN when the peer has sent nothing yet; StoreError
    */
-  async encrypt(plaintext: readonly Buffer[], peer: string): Promise<Buffer[]> {
-    const recipient = await this.peerKeys.newest(peer);
+  async encrypt(plaintext: readonly Buffer[]): Promise<Buffer[]> {
+    const { sessionKeys, peerKeys, random, algorithms } = this.parts;
+    const recipient = await peerKeys.newest(this.peer);
     if (!recipient) {
-      throw new GatewayError('SESSION_KEY_UNKNOWN', `No session key of ${peer} is known`);
+      throw new GatewayError('SESSION_KEY_UNKNOWN', `No session key of ${this.peer} is known`);
     }
-    const sender = await this.sessionKeys.createForMessage(peer);
-    const { random, algorithms } = this;
+    if (this.keys.length === 0) {
+      const made = Array.from({ length: this.ahead }, () => sessionKeys.createForMessage(this.peer));
+      this.keys = await Promise.all(made);
+      this.ahead = Math.min(2 * this.ahead, MOST_KEYS_AHEAD);
+    }
+    const sender = this.keys.pop() as SessionKeyPair;
     return encryptMessage({ plaintext, recipient, sender, random, ...(algorithms && { algorithms }) });
+  }
+
+  /** What is not taken back goes as old keys do. Never rejects. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const unused = this.keys;
+    this.keys = [];
+    await Promise.allSettled(unused.map((key) => this.parts.sessionKeys.discard(key, this.peer)));
   }
 }

@@ -66,6 +66,11 @@ export class SessionKeys {
     return this.store(peer, this.clock.now() + MESSAGE_KEY_LIFETIME, false);
   }
 
+  /** Takes back a key that `createForMessage` made, and no message went out with. @throws StoreError */
+  async discard({ keyId }: PublicSessionKey, peer: string): Promise<void> {
+    await this.records.delete('session-keys', nameOf(keyId, peer));
+  }
+
   /**
    * Finds the private half of a key by its id, for a message of `peer`.
    *
@@ -73,9 +78,8 @@ export class SessionKeys {
    * @throws StoreError; Error when the key at rest was tampered with
    */
   async open(keyId: Buffer, peer: string): Promise<OpenedSessionKey | undefined> {
-    const id = keyId.toString('hex');
     for (const owner of [peer, UNBOUND]) {
-      const name = `${owner}/${id}`;
+      const name = nameOf(keyId, owner);
       const record = await this.records.get('session-keys', name);
       if (record) {
         const wrapped = record.fields['privateKey'] as Uint8Array;
@@ -111,7 +115,7 @@ export class SessionKeys {
   private async store(peer: string | undefined, expiry: number, isLasting: boolean): Promise<SessionKeyPair> {
     const keyId = this.random(KEY_ID_OCTETS);
     const { privateKey, publicKey } = await this.newKeyPair();
-    const name = `${peer ?? UNBOUND}/${keyId.toString('hex')}`;
+    const name = nameOf(keyId, peer ?? UNBOUND);
     const wrapped = await this.wrapping.wrap(privateKey, wrappingContext(name));
     await this.records.put(
       'session-keys',
@@ -121,6 +125,11 @@ export class SessionKeys {
     );
     return { keyId, privateKey, publicKey };
   }
+}
+
+/** @param owner the peer that the key is bound to, or `UNBOUND` */
+function nameOf(keyId: Buffer, owner: string): string {
+  return `${owner}/${keyId.toString('hex')}`;
 }
 
 /** What a wrapped key is tied to: swapping two peers' stored keys makes both unreadable. */

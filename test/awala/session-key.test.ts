@@ -2,11 +2,11 @@
  * The public half of session keys: which are read, and which are refused.
  */
 import assert from 'node:assert/strict';
-import { createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { createECDH, createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { Tag } from '../../src/awala/asn1/tags.ts';
 import { oid, primitive, sequence } from '../../src/awala/asn1/writer.ts';
-import { readSessionPublicKey } from '../../src/awala/session-key.ts';
+import { readSessionPublicKey, writeP256KeyPair } from '../../src/awala/session-key.ts';
 import { withChangedOctet } from '../support/octets.ts';
 import { newSessionKey } from '../support/pki.ts';
 import { assertRefused } from '../support/refusals.ts';
@@ -19,6 +19,23 @@ const POINT = publicKey.subarray(-65);
 function spki(algorithm: Buffer, point: Buffer): Buffer {
   return sequence(algorithm, primitive(Tag.BIT_STRING, Buffer.concat([Buffer.of(0), point])));
 }
+
+describe('A session key', () => {
+  it('is written as OpenSSL writes it, also when its private octets begin with zeros', () => {
+    for (const scalar of [
+      generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }).d,
+      'AQ',
+      'AQID',
+    ]) {
+      const key = createECDH('prime256v1');
+      key.setPrivateKey(Buffer.from(scalar as string, 'base64url'));
+      const written = writeP256KeyPair(key.getPrivateKey(), key.getPublicKey());
+      const read = createPrivateKey({ key: written.privateKey, format: 'der', type: 'pkcs8' });
+      assert.deepEqual(read.export({ format: 'der', type: 'pkcs8' }), written.privateKey);
+      assert.deepEqual(createPublicKey(read).export({ format: 'der', type: 'spki' }), written.publicKey);
+    }
+  });
+});
 
 describe("A session key's public half", () => {
   it('is read on each of the three curves, and told by its name', () => {

@@ -38,7 +38,8 @@ describe('A channel session', () => {
     for (let turn = 0; turn < 3; turn++) {
       const theirs = newSessionKey();
       assert.deepEqual(await sessions.decrypt(message(ours, theirs), PEER, room.clock.now() + turn), PLAINTEXT);
-      const answer = readEnvelopedData(Buffer.concat(await sessions.encrypt([PLAINTEXT], PEER)));
+      await using messages = sessions.messagesTo(PEER);
+      const answer = readEnvelopedData(Buffer.concat(await messages.encrypt([PLAINTEXT])));
       assert.deepEqual(answer.recipientKeyId, theirs.keyId);
       assert.deepEqual(answer.decrypt(theirs.privateKey), PLAINTEXT);
       ours = { keyId: answer.originatorKeyId, publicKey: answer.originatorKey.spki };
@@ -49,7 +50,32 @@ describe('A channel session', () => {
 
   test('cannot begin with us', async () => {
     await using room = await openGatewayRoom();
-    await assert.rejects(open(room).sessions.encrypt([PLAINTEXT], PEER), { code: 'SESSION_KEY_UNKNOWN' });
+    await using messages = open(room).sessions.messagesTo(PEER);
+    await assert.rejects(messages.encrypt([PLAINTEXT]), { code: 'SESSION_KEY_UNKNOWN' });
+    assert.deepEqual(await Array.fromAsync(room.backends.records.list('session-keys', `${PEER}/`)), []);
+  });
+
+  test('sends many messages, each with a key of its own that is stored before, and leaves no other key behind', async () => {
+    await using room = await openGatewayRoom();
+    const { sessions, peerKeys } = open(room);
+    await peerKeys.offer(PEER, newSessionKey(), room.clock.now());
+    const stored = async () =>
+      (await Array.fromAsync(room.backends.records.list('session-keys', `${PEER}/`))).map(({ key }) => key);
+    const used: string[] = [];
+    {
+      await using messages = sessions.messagesTo(PEER);
+      // Between two batches of keys that are made ahead.
+      for (let count = 0; count < 20; count++) {
+        const { originatorKeyId } = readEnvelopedData(Buffer.concat(await messages.encrypt([PLAINTEXT])));
+        const name = `${PEER}/${originatorKeyId.toString('hex')}`;
+        assert.ok((await stored()).includes(name));
+        assert.ok(await room.sessionKeys.open(originatorKeyId, PEER));
+        used.push(name);
+      }
+      assert.ok((await stored()).length > used.length, 'some are made ahead');
+    }
+    assert.equal(new Set(used).size, 20);
+    assert.deepEqual((await stored()).toSorted(), used.toSorted());
   });
 
   test("never decrypts a message with another peer's key, and takes no key from one", async () => {

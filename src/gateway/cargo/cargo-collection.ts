@@ -6,9 +6,11 @@
  * for a retry under the same CCA. Parcels stay in the mailbox until their private gateway says that it has them.
  */
 
+import type { ChannelSessions } from '../channel-sessions.ts';
 import { giveBack } from '../give-back.ts';
 import type { JournalWriter } from '../journal.ts';
-import { DAY } from '../time.ts';
+import { waitedSince } from '../parcel-at-rest.ts';
+import { DAY, SECOND } from '../time.ts';
 import { newUuid } from '../uuid.ts';
 import { CargoContents, type CargoContentsParts } from './cargo-contents.ts';
 import { CargoPace } from './cargo-pace.ts';
@@ -18,6 +20,9 @@ import type { CcaClaim } from './cca-claims.ts';
 
 /** How many cargoes may be unacknowledged at once. */
 const WINDOW = 5;
+
+/** Acknowledgements are noted no more often, in milliseconds, and when the call ends: each note costs a write. */
+const NOTE_INTERVAL = SECOND / 4;
 
 /** How long it is remembered when a private gateway's last collection was: longer than any acknowledgement is owed. */
 const COLLECTION_MEMORY = 200 * DAY;
@@ -34,6 +39,7 @@ export const DEFAULT_CARGO_SIZES: CargoSizes = { start: 64 * 1024, most: 1024 * 
 
 export interface CargoCollectionParts extends CargoContentsParts {
   readonly writer: CargoWriter;
+  readonly sessions: ChannelSessions;
   readonly journal: JournalWriter;
   readonly sizes: CargoSizes;
 }
@@ -63,6 +69,8 @@ export class CargoCollection implements Disposable {
   /** Digests of what was acknowledged and is not noted yet. */
   private toNote: Buffer[] = [];
   private noting: Promise<void> | undefined;
+  /** When acknowledgements were noted last: ms since 1970. */
+  private lastNote = 0;
   private failure: unknown;
   /** How many cargoes were sent. */
   cargoes = 0;
@@ -95,6 +103,7 @@ export class CargoCollection implements Disposable {
     const wake = () => this.wake();
     ended.addEventListener('abort', wake);
     try {
+      await using session = parts.sessions.messagesTo(address.recipient.subjectId);
       const began = parts.clock.now();
       const contents = new CargoContents(parts, {
         recipient: address.recipient,
@@ -102,7 +111,7 @@ export class CargoCollection implements Disposable {
         acknowledged: claim.acknowledged,
       });
       for await (const packed of packCargoes(contents.items(), () => this.roomWithin(this.pace.octets))) {
-        const cargo = await parts.writer.write(packed, address);
+        const cargo = await parts.writer.write(packed, address, session);
         for (const { bytes } of packed.items) {
           giveBack(bytes);
         }
@@ -114,10 +123,13 @@ export class CargoCollection implements Disposable {
       await this.noting;
       await this.until(() => true, ended);
       await claim.spend();
+      this.toNote = [];
       const { subjectId } = address.recipient;
       await parts.records.put('cargo-collections', subjectId, { began }, began + COLLECTION_MEMORY);
     } finally {
       ended.removeEventListener('abort', wake);
+      // For the next call under this CCA.
+      await this.note();
     }
   }
 
@@ -130,7 +142,9 @@ export class CargoCollection implements Disposable {
     this.unacknowledged.delete(id);
     this.pace.acknowledged(this.parts.clock.now() - cargo.sent);
     this.toNote.push(cargo.digests);
-    this.noting ??= this.note();
+    if (this.parts.clock.now() - this.lastNote >= NOTE_INTERVAL) {
+      void this.note();
+    }
     this.wake();
   }
 
@@ -143,31 +157,38 @@ export class CargoCollection implements Disposable {
     const { clock, random, journal } = this.parts;
     const id = newUuid(random);
     const digests = Buffer.concat(items.map(({ digest }) => digest));
-    this.unacknowledged.set(id, { digests, sent: clock.now() });
+    const now = clock.now();
+    this.unacknowledged.set(id, { digests, sent: now });
     this.cargoes++;
     this.items += items.length;
     this.octets += cargo.length;
-    for (const { ids } of items) {
+    for (const { ids, arrival = now } of items) {
       if (ids) {
-        journal.record({ event: 'loaded', door: 'cargo', ...ids });
+        journal.record({ event: 'loaded', door: 'cargo', ...ids, waited: waitedSince(arrival, now) });
       }
     }
     return { id, cargo };
   }
 
   /** Notes what was acknowledged, several cargoes at a time where they come fast. Never rejects. */
-  private async note(): Promise<void> {
+  private note(): Promise<void> {
+    this.noting ??= this.noteAll().finally(() => {
+      this.noting = undefined;
+    });
+    return this.noting;
+  }
+
+  private async noteAll(): Promise<void> {
     try {
       while (this.toNote.length > 0) {
         const digests = this.toNote;
         this.toNote = [];
+        this.lastNote = this.parts.clock.now();
         await this.claim.note(Buffer.concat(digests));
       }
     } catch (error) {
       this.failure ??= error;
       this.wake();
-    } finally {
-      this.noting = undefined;
     }
   }
 

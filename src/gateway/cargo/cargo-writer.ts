@@ -6,7 +6,7 @@ import { cargoMessageSetPieces } from '../../awala/cargo/cargo-message-set.ts';
 import type { Certificate } from '../../awala/pki/certificate.ts';
 import { MAX_TTL, RamfType } from '../../awala/ramf/ramf-message.ts';
 import { writeRamfMessage } from '../../awala/ramf/write-ramf.ts';
-import type { ChannelSessions } from '../channel-sessions.ts';
+import type { OutgoingMessages } from '../channel-sessions.ts';
 import { giveBack } from '../give-back.ts';
 import type { OwnKey } from '../identity-keys.ts';
 import type { Clock, Random } from '../ports.ts';
@@ -33,27 +33,26 @@ export function cargoOverhead({ recipient, authorization }: CargoAddress): numbe
 }
 
 export class CargoWriter {
-  private readonly sessions: ChannelSessions;
   private readonly random: Random;
   private readonly clock: Clock;
 
-  constructor(parts: { sessions: ChannelSessions; random: Random; clock: Clock }) {
-    this.sessions = parts.sessions;
+  constructor(parts: { random: Random; clock: Clock }) {
     this.random = parts.random;
     this.clock = parts.clock;
   }
 
   /**
+   * @param session with the recipient
    * @returns the cargo, DER with primitive strings
    * @throws GatewayError SESSION_KEY_UNKNOWN; StoreError; Error when the key's keeper does not sign
    */
-  async write({ items, expiry }: PackedCargo, address: CargoAddress): Promise<Buffer> {
+  async write({ items, expiry }: PackedCargo, address: CargoAddress, session: OutgoingMessages): Promise<Buffer> {
     const { recipient, authorization, key } = address;
     const plaintext = cargoMessageSetPieces(items.map(({ bytes }) => bytes));
     const now = this.clock.now();
     // Clients allow for no drift. A CDA never starts in the future by the clock of the one who issued it and reads this.
     const creation = Math.floor(Math.max(now - BACKDATING, authorization.notBefore) / SECOND) * SECOND;
-    const payload = await this.sessions.encrypt(plaintext, recipient.subjectId);
+    const payload = await session.encrypt(plaintext);
     const fields = {
       recipient: { id: recipient.subjectId },
       messageId: newUuid(this.random),

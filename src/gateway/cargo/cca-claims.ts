@@ -197,9 +197,8 @@ export class CcaClaim {
     if (this.acknowledged.size === 0 && this.noteCount === 0) {
       return;
     }
-    for await (const { key } of this.records.list('cca-progress', `${this.key}/`)) {
-      await this.records.delete('cca-progress', key);
-    }
+    const notes = await Array.fromAsync(this.records.list('cca-progress', `${this.key}/`));
+    await Promise.all(notes.map(({ key }) => this.records.delete('cca-progress', key)));
   }
 }
 

@@ -238,6 +238,21 @@ test('a retry under the same CCA goes on after what was acknowledged, and the CC
   assert.equal(itemsOf(here, await collectAll(await here.open())).length, 7);
 });
 
+test('what was acknowledged at one instant is noted at the latest when the call ends', async (t) => {
+  const here = await setting(t);
+  for (let index = 0; index < 4; index++) {
+    await here.put(`parcel ${index}`, 900 * KIB);
+  }
+  const cca = await here.recipient.writeCca();
+  const first = await here.open(cca);
+  const deliveries = first.deliveries(never);
+  for (let taken = 0; taken < 3; taken++) {
+    first.acknowledge((await deliveries.next()).value?.id as string);
+  }
+  await deliveries.return(undefined);
+  assert.deepEqual(itemsOf(here, await collectAll(await here.open(cca))), ['parcel 3']);
+});
+
 /** Resolves when the acknowledgement of so many items is noted. */
 async function settled({ room }: Setting, items: number): Promise<void> {
   const noted = async () => {
