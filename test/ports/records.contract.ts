@@ -10,6 +10,34 @@ export interface RecordsUnderTest extends AsyncDisposable {
   readonly clock: ManualClock;
 }
 
+/** Characters and names that a store may have a meaning of its own for. */
+const ODD_KEYS = [
+  ...[
+    '.',
+    '..',
+    '/',
+    '//',
+    './',
+    '../a',
+    '__a__',
+    '__',
+    '~',
+    ' ',
+    ' a',
+    'a ',
+    '%2F',
+    '%',
+    '*',
+    '`',
+    '"',
+    "'",
+    '\\',
+    '#',
+    '?',
+  ],
+  ...['a', 'a.', 'a.0', 'a.1', 'a/', 'a/b', 'a.b', 'a-b', 'a0', 'a.1b', 'a/1', 'a~', 'A', 'b'],
+];
+
 export function recordsContract(name: string, open: () => Promise<RecordsUnderTest>): void {
   describe(`${name} as a keeper of records`, () => {
     test('gives back fields of each type', async () => {
@@ -131,6 +159,47 @@ export function recordsContract(name: string, open: () => Promise<RecordsUnderTe
       const current = (await store.records.get('configuration', 'a')) as { version: string };
       assert.equal(await store.records.delete('configuration', 'a', current.version), true);
       assert.equal(await store.records.get('configuration', 'a'), undefined);
+    });
+
+    test('gives each write a version of its own, also one that changes nothing', async () => {
+      await using store = await open();
+      const versions = new Set<string | undefined>();
+      for (let n = 0; n < 3; n++) {
+        await store.records.put('configuration', 'a', { n: 1 });
+        versions.add((await store.records.get('configuration', 'a'))?.version);
+      }
+      const [latest] = [...versions].slice(-1);
+      assert.equal(await store.records.replace('configuration', 'a', latest as string, { n: 1 }), true);
+      versions.add((await store.records.get('configuration', 'a'))?.version);
+      assert.equal(versions.size, 4);
+    });
+
+    test('keeps apart, finds and orders keys of whatever characters', async () => {
+      await using store = await open();
+      const keys = [...ODD_KEYS, 'x'.repeat(512), `${'./'.repeat(255)}x`].sort();
+      await Promise.all(keys.map((key) => store.records.put('configuration', key, { key })));
+      for (const key of keys) {
+        assert.deepEqual((await store.records.get('configuration', key))?.fields, { key });
+      }
+      for (const prefix of ['', '.', '/', 'a', 'a.', 'a/', 'a.0', 'a.1', '_', ' ', '~', 'x', './', 'nothing']) {
+        const listed = await Array.fromAsync(store.records.list('configuration', prefix));
+        assert.deepEqual(
+          listed.map(({ key }) => key),
+          keys.filter((key) => key.startsWith(prefix)),
+          `prefix "${prefix}"`,
+        );
+        assert.ok(listed.every(({ key, fields }) => fields['key'] === key));
+      }
+    });
+
+    test('refuses keys, sizes and numbers that cannot be kept', async () => {
+      await using store = await open();
+      for (const key of ['', 'x'.repeat(513), 'é', 'a\nb', 'a\x7f']) {
+        await assert.rejects(store.records.put('configuration', key, {}), TypeError);
+      }
+      await assert.rejects(store.records.put('configuration', 'a', { text: 'x'.repeat(65 * 1024) }), TypeError);
+      await assert.rejects(store.records.put('configuration', 'a', { n: Number.NaN }), TypeError);
+      assert.deepEqual(await Array.fromAsync(store.records.list('configuration')), []);
     });
 
     test('lists a kind in key order, by prefix, over pages', async () => {

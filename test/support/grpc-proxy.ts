@@ -1,0 +1,138 @@
+/** A proxy before a gRPC server on loopback: it counts the calls that pass, and can hold, spoil or refuse each. */
+import { once } from 'node:events';
+import {
+  type ClientHttp2Session,
+  connect,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+
+/** What becomes of one call. */
+export type Fate =
+  | 'pass'
+  /** It is never answered. */
+  | 'hang'
+  /** The connection breaks before the server hears of it. */
+  | 'cut'
+  /** The server carries it out; then the connection breaks in place of the answer. */
+  | 'lose-answer'
+  /** The proxy answers with this status of gRPC. */
+  | { readonly status: number; readonly message: string };
+
+export interface GrpcProxy extends AsyncDisposable {
+  /** HOST:PORT */
+  readonly host: string;
+  /** How often each method was called, e.g. `Commit`, since the last `resetCounts`. */
+  readonly counts: Readonly<Record<string, number>>;
+  resetCounts(): void;
+  /** Decides on each call, and may take its time; all pass by default. */
+  decide: (method: string) => Fate | Promise<Fate>;
+  /** Breaks all connections, and refuses new ones. */
+  goAway(): Promise<void>;
+  /** Listens again where it did before. */
+  comeBack(): Promise<void>;
+}
+
+/** @param target HOST:PORT of the server, which speaks without TLS */
+export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
+  const sessions = new Set<ServerHttp2Session>();
+  let counts: Record<string, number> = {};
+  let server: Http2Server;
+  const listen = async (port: number) => {
+    server = createServer();
+    server.on('session', (session) => {
+      sessions.add(session);
+      const upstream = connect(`http://${target}`);
+      upstream.on('error', () => session.destroy());
+      session.on('error', () => undefined);
+      session.on('close', () => {
+        sessions.delete(session);
+        upstream.destroy();
+      });
+      session.on('stream', (stream, headers) => void forward(stream, headers, upstream));
+    });
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  };
+  const goAway = async () => {
+    const closed = once(server, 'close');
+    server.close();
+    for (const session of sessions) {
+      session.destroy();
+    }
+    await closed;
+  };
+  const forward = async (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, upstream: ClientHttp2Session) => {
+    stream.on('error', () => undefined);
+    const method = `${headers[':path']}`.replace(/^.*\//, '');
+    counts[method] = (counts[method] ?? 0) + 1;
+    const fate = await proxy.decide(method);
+    if (stream.destroyed) {
+      return;
+    }
+    if (fate === 'cut') {
+      stream.session?.destroy();
+    } else if (typeof fate === 'object') {
+      const refusal = { 'grpc-status': `${fate.status}`, 'grpc-message': encodeURIComponent(fate.message) };
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc+proto', ...refusal }, { endStream: true });
+    } else if (fate !== 'hang') {
+      pipe(stream, headers, upstream, fate === 'lose-answer');
+    }
+  };
+  const proxy: GrpcProxy = {
+    host: `127.0.0.1:${await listen(0)}`,
+    get counts() {
+      return counts;
+    },
+    resetCounts() {
+      counts = {};
+    },
+    decide: () => 'pass',
+    goAway,
+    async comeBack() {
+      await listen(Number(this.host.split(':')[1]));
+    },
+    async [Symbol.asyncDispose]() {
+      if (server.listening) {
+        await goAway();
+      }
+    },
+  };
+  return proxy;
+}
+
+function pipe(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  upstream: ClientHttp2Session,
+  isLost: boolean,
+): void {
+  const call = upstream.request(headers as OutgoingHttpHeaders);
+  let trailers: OutgoingHttpHeaders = {};
+  call.on('error', () => stream.destroy());
+  stream.on('close', () => call.close());
+  stream.pipe(call);
+  if (isLost) {
+    call.resume();
+    call.on('end', () => stream.session?.destroy());
+    return;
+  }
+  call.on('response', (answer, flags) => {
+    // 1 is END_STREAM (RFC 9113, section 6.2): an answer of trailers alone.
+    const isWhole = (flags & 1) !== 0;
+    stream.respond(answer, isWhole ? { endStream: true } : { waitForTrailers: true });
+    if (!isWhole) {
+      call.pipe(stream);
+    }
+  });
+  call.on('trailers', (received) => {
+    trailers = received as OutgoingHttpHeaders;
+  });
+  stream.on('wantTrailers', () => stream.sendTrailers(trailers));
+}
