@@ -1,0 +1,60 @@
+/** Backups as operators make and restore them: by commands, with a recovery key in a folder that goes with the test. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { writeSecretFile } from '../../src/backup/backup-file.ts';
+import { newRecoveryKey, type RecoveryKey, writeKeyFile } from '../../src/backup/recovery-key.ts';
+import { type CommandOutcome, runRelayGateway } from './relay-gateway.ts';
+
+export interface Vault extends Disposable {
+  /** Where everything is; it goes with it. */
+  readonly folder: string;
+  readonly key: RecoveryKey;
+  readonly keyFile: string;
+  /** A path in the folder. */
+  file(name: string): string;
+  /** Runs a command with the public half in its environment. */
+  run(parameters: readonly string[], environment?: Readonly<Record<string, string>>): Promise<CommandOutcome>;
+  /** The same, and its JSON; it must end well. */
+  ask<Answer>(parameters: readonly string[], environment?: Readonly<Record<string, string>>): Promise<Answer>;
+}
+
+/** What `backup --json` prints, as far as tests read it. */
+export interface BackupAnswer {
+  readonly id: string;
+  readonly place: string;
+  readonly time: string;
+  readonly records: number;
+  readonly octets: number;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** What `restore --json` and `backup verify --json` print, as far as tests read it. */
+export interface RestoreAnswer {
+  readonly id: string;
+  readonly nodeId: string;
+  readonly records: number;
+  readonly leftOut: number;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export async function openVault(): Promise<Vault> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'relay-gateway-vault-'));
+  const key = await newRecoveryKey();
+  const file = (name: string) => path.join(folder, name);
+  const keyFile = file('recovery.key');
+  await writeSecretFile(keyFile, writeKeyFile(key, Date.now()));
+  const run: Vault['run'] = (parameters, environment = {}) =>
+    runRelayGateway(parameters, { RECOVERY_PUBLIC_KEY: key.publicHalf, ...environment });
+  return {
+    ...{ folder, key, keyFile, file, run },
+    async ask(parameters, environment) {
+      const { code, stdout, stderr } = await run([...parameters, '--json'], environment);
+      assert.equal(code, 0, stderr);
+      assert.ok(!`${stdout}${stderr}`.includes(key.privateHalf), 'nothing secret is printed');
+      return JSON.parse(stdout);
+    },
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
