@@ -22,6 +22,7 @@ import type {
 import type { Logger } from '../log.ts';
 import type { Check } from '../services/service.ts';
 import type { Chore } from '../workers/housekeeping.ts';
+import { joinFleet } from './fleet.ts';
 
 /** All ports, whatever keeps them. */
 export interface Backends extends AsyncDisposable {
@@ -33,6 +34,9 @@ export interface Backends extends AsyncDisposable {
   readonly identityKeys: IdentityKeys;
   readonly wrapping: KeyWrapping;
   readonly journal: Journal;
+
+  /** Makes sure that this process belongs to the fleet whose stores these are. @throws ConfigError, StoreError */
+  joinFleet(): Promise<void>;
 
   /** One for each thing that messages, records, keys or signals are kept in. */
   readonly checks: readonly Check[];
@@ -85,6 +89,7 @@ export async function openBackends(config: Config, logger: Logger | undefined, c
     identityKeys,
     wrapping,
     journal,
+    joinFleet: () => joinFleet(config, { records, bucket }),
     checks: [...stores, ...checkOf('redis', shared), ...checkOf('kms', kms)],
     async check() {
       await Promise.all(stores.map((store) => store.check()));

@@ -1,12 +1,17 @@
 /** Configuration to objects: what every process looks after, now and then. */
 import type { Config } from '../config.ts';
+import { Lease } from '../gateway/lease.ts';
+import { MINUTE } from '../gateway/time.ts';
 import type { Logger } from '../log.ts';
-import { machineChance } from '../machine.ts';
-import { Housekeeping } from '../workers/housekeeping.ts';
+import { machineChance, machineRandom } from '../machine.ts';
+import { type Chore, Housekeeping } from '../workers/housekeeping.ts';
 import type { Core } from './core.ts';
 
 /** How often a process looks whether private gateways were blocked, or something revoked, in milliseconds. */
 const BLOCKS_LOOK = 3000;
+
+/** How much longer than two rounds the lease on housekeeping lasts, in milliseconds: clocks differ. */
+const LEASE_MARGIN = MINUTE;
 
 /** Parcels in outboxes that one round of housekeeping compares with the queue. */
 const REQUEUED_AT_ONCE = 10_000;
@@ -26,20 +31,57 @@ export function watchBlocks(logger: Logger, { peers, revocations }: Core): House
   return watch;
 }
 
-export function keepHouse(config: Config, logger: Logger, { identity, backends, storage, cargo }: Core): Housekeeping {
+/**
+ * What must be looked after now and then. Where processes share the records, what need be done once is done by the one
+ * that has the lease on it: it passes on two rounds after its holder died, and at once when that stops in order.
+ */
+export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisposable {
+  const { identity, backends, storage, cargo, clock } = core;
+  const isAlone = config.records === 'local';
+  const lease = new Lease({
+    records: backends.records,
+    clock,
+    name: 'housekeeping',
+    holder: machineRandom(8).toString('hex'),
+    duration: 2 * config.housekeepingPeriod + LEASE_MARGIN,
+  });
+  let isHolder = isAlone;
+  const holdLease = async () => {
+    const before = isHolder;
+    isHolder = false;
+    isHolder = await lease.hold();
+    if (isHolder && !before) {
+      logger.info('Housekeeping for all processes is done by this one');
+    } else if (!isHolder) {
+      logger.debug('Housekeeping for all processes is done by another');
+    }
+  };
+  const shared: Chore[] = [
+    ...backends.sharedChores,
+    { name: 'cargo', run: () => cargo.requeue() },
+    { name: 'outboxes', run: () => storage.outbox.requeue(REQUEUED_AT_ONCE) },
+  ];
   const housekeeping = new Housekeeping({
     chores: [
-      { name: 'identity', run: () => identity.refresh() },
+      ...(isAlone ? [] : [{ name: 'lease', run: holdLease }]),
+      // What another process has made is to be known here, too.
+      { name: 'identity', run: () => (isHolder ? identity.refresh() : identity.reload()) },
       ...backends.ownChores,
-      ...backends.sharedChores,
       { name: 'held parcels', run: () => storage.held.refresh() },
-      { name: 'cargo', run: () => cargo.requeue() },
-      { name: 'outboxes', run: () => storage.outbox.requeue(REQUEUED_AT_ONCE) },
+      ...shared.map(({ name, run }) => ({ name, run: async () => (isHolder ? run() : undefined) })),
     ],
     period: config.housekeepingPeriod,
     chance: machineChance,
     onError: (chore, err) => logger.error({ chore, err }, 'Housekeeping failed'),
   });
   housekeeping.start();
-  return housekeeping;
+  return {
+    async [Symbol.asyncDispose]() {
+      await housekeeping[Symbol.asyncDispose]();
+      if (isHolder && !isAlone) {
+        // It would run out by itself.
+        await lease.release().catch(() => undefined);
+      }
+    },
+  };
 }

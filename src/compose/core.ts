@@ -22,6 +22,7 @@ import { MINUTE } from '../gateway/time.ts';
 import type { Logger } from '../log.ts';
 import { machineClock, machineRandom, newMachineKeyPair } from '../machine.ts';
 import { type Backends, openBackends } from './backends.ts';
+import { patiently as retried } from './patience.ts';
 
 /** The stores and what lives in them: all that a command needs which serves nobody. */
 export interface Core extends AsyncDisposable {
@@ -47,7 +48,12 @@ export interface Core extends AsyncDisposable {
 export async function openCore(config: Config, logger?: Logger, clock: Clock = machineClock): Promise<Core> {
   await using stack = new AsyncDisposableStack();
   const random = machineRandom;
+  const until = performance.now() + config.startPatience;
   const backends = stack.use(await openBackends(config, logger, clock));
+  /** What is in the data directory is there at once or never. */
+  const patiently = <Outcome>(attempt: () => Promise<Outcome>) =>
+    config.records === 'local' ? attempt() : retried(attempt, { until, log: logger });
+  await patiently(() => backends.joinFleet());
   const { objects, records, signals, meters, work, identityKeys, wrapping } = backends;
   await requireRestored(records);
   const sessionKeys = new SessionKeys({
@@ -57,15 +63,17 @@ export async function openCore(config: Config, logger?: Logger, clock: Clock = m
     random,
     clock,
   });
-  const identity = await Identity.open({
-    internetAddress: config.internetAddress,
-    identityKeys,
-    records,
-    random,
-    clock,
-    // Who shares the records learns of a new key within a round of housekeeping, or two where a store was away.
-    takeover: config.records === 'local' ? 0 : 2 * config.housekeepingPeriod + MINUTE,
-  });
+  const identity = await patiently(() =>
+    Identity.open({
+      internetAddress: config.internetAddress,
+      identityKeys,
+      records,
+      random,
+      clock,
+      // Who shares the records learns of a new key within a round of housekeeping, or two where a store was away.
+      takeover: config.records === 'local' ? 0 : 2 * config.housekeepingPeriod + MINUTE,
+    }),
+  );
   const peers = stack.use(await Peers.open({ records, signals, clock, policy: config.registrationPolicy }));
   const revocations = stack.use(await Revocations.open({ records, signals, random, clock }));
   const sessions = new ChannelSessions({

@@ -15,6 +15,7 @@ export async function openBucket(config: Config, logger: Logger | undefined, clo
     clock,
     maxAge: config.gcsMaxAge,
     log: logger,
+    apiEndpoint: config.storageEmulatorHost,
     startPatience: config.startPatience,
   });
 }

@@ -77,6 +77,7 @@ export const SETTINGS = {
   dataDirectory: setting('DATA_DIR', './data', path.normalize),
   objectStore: setting('OBJECT_STORE', 'local', oneOf(['local', 'gcs'])),
   gcsBucket: optional('GCS_BUCKET', bucketName),
+  storageEmulatorHost: optional('STORAGE_EMULATOR_HOST', serviceUrl),
   gcsMaxAge: setting('GCS_MAX_AGE', '180d', duration('1d', '180d')),
   records: setting('RECORDS', 'local', oneOf(['local', 'firestore'])),
   gcpProject: optional('GCP_PROJECT', projectId),

@@ -100,10 +100,11 @@ const MAX_LOG_LINES = 10_000;
  * Starts the program as operators do and waits until it is ready. Disposal kills it.
  *
  * @param options.under a command with its options that runs the program, such as strace
+ * @param options.onLine told of each line that it logs
  * @throws Error with what the program wrote to standard error, when it ends before it is ready
  */
 export async function spawnGateway(
-  options: GatewayOptions & { under?: readonly string[] } = {},
+  options: GatewayOptions & { under?: readonly string[]; onLine?: (line: LogLine) => void } = {},
 ): Promise<SpawnedGateway> {
   const directory = options.directory ?? temporaryDirectory();
   const [command = '', ...parameters] = [...(options.under ?? []), process.execPath, 'src/cli/main.ts', 'serve'];
@@ -139,6 +140,7 @@ export async function spawnGateway(
       log.shift();
     }
     lines.emit(`line: ${line.msg}`, line);
+    options.onLine?.(line);
   });
   const logged = async (message: string): Promise<LogLine> =>
     log.find(({ msg }) => msg === message) ?? (await once(lines, `line: ${message}`))[0];

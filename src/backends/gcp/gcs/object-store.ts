@@ -19,6 +19,7 @@ import {
 } from '../../../gateway/ports.ts';
 import { crc32c } from '../crc32c.ts';
 import { isWorthRetrying, statusOf, storeError } from './errors.ts';
+import { type Note, noteOnce } from './note.ts';
 import { ENTRY_FIELDS, type ObjectResource, readEntry, writeMetadata } from './object-metadata.ts';
 
 /** The most that a page can have: https://cloud.google.com/storage/docs/json_api/v1/objects/list */
@@ -162,6 +163,11 @@ export class GcsObjectStore implements ObjectStore {
   /** Resolves when the bucket can be listed. @throws StoreError */
   async check(): Promise<void> {
     await this.bounded('list', () => this.readPage('', 1));
+  }
+
+  /** Leaves a note that stays, beside the objects, unless there is one. @returns what is there now. @throws StoreError */
+  noteOnce(key: string, note: Note): Promise<Note> {
+    return this.bounded('put', () => noteOnce(this.bucket, key, note));
   }
 
   /** Uploads in one request. @returns the generation */
