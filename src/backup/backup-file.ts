@@ -1,6 +1,7 @@
 /** Files with secrets in them: whole or not there, for their owner only. */
-import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
-import { link, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { link, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -9,26 +10,45 @@ import { BackupError } from './errors.ts';
 const OWNER_ONLY = 0o600;
 const OWNER_ONLY_FOLDER = 0o700;
 
+/** Ends the name of a backup that is being written. */
+const DRAFT = '.backup-part';
+
+const DRAFT_OCTETS = 4;
+
+/** What was left by a backup that was cut short is removed after this time, in milliseconds. */
+const DRAFT_LIFETIME = 86_400_000;
+
 /**
- * Writes a backup, durably, in place of one of the same name. Until it is whole it is beside it, as `FILE.part`, which
- * the next one of that name replaces.
+ * Writes a backup, durably, in place of one of the same name. Until it is whole it is beside it, under another name; what
+ * was left so a day ago is removed.
  *
+ * @param now milliseconds
  * @returns octets
  * @throws BackupError PLACE_UNUSABLE; whatever reading `octets` throws
  */
-export async function writeBackupFile(file: string, octets: ReadableStream<Uint8Array>): Promise<number> {
-  const draft = `${file}.part`;
-  const stream = await openDraft(draft);
+export async function writeBackupFile(file: string, octets: ReadableStream<Uint8Array>, now: number): Promise<number> {
+  const draft = `${file}.${randomBytes(DRAFT_OCTETS).toString('hex')}${DRAFT}`;
   try {
+    await removeOldDrafts(path.dirname(file), now);
+    const stream = createWriteStream(draft, { flags: 'wx', mode: OWNER_ONLY, flush: true });
     await pipeline(Readable.fromWeb(octets as never), stream);
-    await syncFile(draft);
     await rename(draft, file);
     await syncFile(path.dirname(file));
+    return stream.bytesWritten;
   } catch (error) {
     await rm(draft, { force: true });
     throw (error as NodeJS.ErrnoException).syscall ? unusable(file, error as Error) : error;
   }
-  return stream.bytesWritten;
+}
+
+async function removeOldDrafts(folder: string, now: number): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const file = path.join(folder, name);
+    const found = name.endsWith(DRAFT) ? await stat(file).catch(() => undefined) : undefined;
+    if (found && now - found.mtimeMs > DRAFT_LIFETIME) {
+      await rm(file, { force: true });
+    }
+  }
 }
 
 /** @throws BackupError PLACE_UNUSABLE, when it is opened or read */
@@ -92,16 +112,6 @@ export async function writeSecretFolder(folder: string, files: ReadonlyMap<strin
 /** Whether backups go into it under names of their own. */
 export async function isDirectory(file: string): Promise<boolean> {
   return file.endsWith('/') || ((await stat(file).catch(() => undefined))?.isDirectory() ?? false);
-}
-
-async function openDraft(draft: string): Promise<WriteStream> {
-  try {
-    await rm(draft, { force: true });
-    const handle = await open(draft, 'wx', OWNER_ONLY);
-    return createWriteStream(draft, { fd: handle as never });
-  } catch (error) {
-    throw unusable(draft, error as Error);
-  }
 }
 
 async function syncFile(file: string): Promise<void> {

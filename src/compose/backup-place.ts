@@ -1,7 +1,9 @@
 /** Configuration to objects: where a backup is, a file or an object of Cloud Storage. */
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { isDirectory, readBackupFile, writeBackupFile } from '../backup/backup-file.ts';
 import { BackupError } from '../backup/errors.ts';
+import { machineClock } from '../machine.ts';
 
 const OBJECT = /^gs:\/\/(?<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])\/(?<name>[\x20-\x7e]*)$/;
 
@@ -17,7 +19,11 @@ export interface BackupPlace {
 /** Where a backup is read from. @param text a file's path, or `gs://BUCKET/NAME` @throws BackupError PLACE_UNUSABLE */
 export async function openPlace(text: string): Promise<BackupPlace> {
   if (!text.startsWith('gs://')) {
-    return { name: text, write: (octets) => writeBackupFile(text, octets), read: () => readBackupFile(text) };
+    return {
+      name: text,
+      write: (octets) => writeBackupFile(text, octets, machineClock.now()),
+      read: () => readBackupFile(text),
+    };
   }
   const { bucket, name } = OBJECT.exec(text)?.groups ?? {};
   if (!bucket || !name) {
@@ -37,6 +43,9 @@ export async function openNewPlace(text: string, internetAddress: string, instan
   const isFolder = text.startsWith('gs://') ? text.endsWith('/') : await isDirectory(text);
   if (!isFolder) {
     return openPlace(text);
+  }
+  if (!text.startsWith('gs://')) {
+    await mkdir(text, { recursive: true, mode: 0o700 });
   }
   const time = new Date(instant).toISOString().replaceAll(/[-:]|\.\d+/g, '');
   const name = `${internetAddress}-${time}.backup`;
