@@ -1,7 +1,7 @@
 /** Writes a backup's records into empty stores, such that it can be cut short anywhere and done again. */
 import type { ObjectStore, RecordCopy, RecordKind, Records } from '../gateway/ports.ts';
 import { RECORD_KINDS } from '../gateway/ports.ts';
-import { beginRestore, endRestore, isRestoreMark, unfinishedRestore } from '../gateway/restoration.ts';
+import { beginRestore, endRestore, isOfStores, unfinishedRestore } from '../gateway/restoration.ts';
 import { BackupError } from './errors.ts';
 import type { OpenBackup } from './read-backup.ts';
 
@@ -19,7 +19,7 @@ export interface RestoreReport {
   /** How many records were written, of each kind. */
   readonly counts: Readonly<Partial<Record<RecordKind, number>>>;
   readonly records: number;
-  /** How many records were left out: those of `LEFT_OUT`, and those that have expired since. */
+  /** How many records were left out: those of `LEFT_OUT` or of other stores, and those that have expired since. */
   readonly leftOut: number;
 }
 
@@ -60,7 +60,7 @@ export async function restoreBackup(backup: OpenBackup, options: RestoreOptions)
   for await (const record of backup.records()) {
     done++;
     const { kind, expiry } = record;
-    if (!LEFT_OUT.has(kind) && (expiry === undefined || expiry >= now) && !isRestoreMark(record)) {
+    if (!LEFT_OUT.has(kind) && (expiry === undefined || expiry >= now) && !isOfStores(record)) {
       counts[kind] = (counts[kind] ?? 0) + 1;
       written++;
       batch.push(record);
@@ -96,7 +96,9 @@ async function requireEmpty(
 async function firstOf(records: Records, objects: ObjectStore | undefined): Promise<string | undefined> {
   for (const kind of RECORD_KINDS) {
     for await (const { key } of records.list(kind)) {
-      return `the record ${kind}/${key}`;
+      if (!isOfStores({ kind, key })) {
+        return `the record ${kind}/${key}`;
+      }
     }
   }
   for await (const { key } of objects?.list('') ?? []) {

@@ -8,9 +8,15 @@ import type { Records } from './ports.ts';
 const KIND = 'configuration';
 const KEY = 'restore';
 
-/** Whether this is the record that says so: it belongs in no backup. */
-export function isRestoreMark({ kind, key }: { kind: string; key: string }): boolean {
-  return kind === KIND && key === KEY;
+/** Where the stores of a fleet are, as its first process noted it. */
+const FLEET_NOTE = 'fleet';
+
+/**
+ * Whether a record tells of these stores and the processes on them rather than of the gateway: it is not restored, and
+ * stores that have no others are empty.
+ */
+export function isOfStores({ kind, key }: { kind: string; key: string }): boolean {
+  return kind === 'leases' || (kind === KIND && (key === KEY || key === FLEET_NOTE));
 }
 
 /** The id of the backup that is being restored; undefined where none is. @throws StoreError */

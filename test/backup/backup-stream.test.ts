@@ -1,15 +1,13 @@
 /** What goes into a backup comes out of it, and nothing else ever does. */
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
-import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { Encrypter } from 'age-encryption';
 import fc from 'fast-check';
 import { BackupError } from '../../src/backup/errors.ts';
 import { openBackup } from '../../src/backup/read-backup.ts';
 import { newRecoveryKey, type RecoveryKey } from '../../src/backup/recovery-key.ts';
-import { writeBackup } from '../../src/backup/write-backup.ts';
-import { RECORD_KINDS, type RecordCopy, type RecordsSnapshot } from '../../src/gateway/ports.ts';
+import { RECORD_KINDS, type RecordCopy } from '../../src/gateway/ports.ts';
+import { encryptedBackup } from '../support/backups.ts';
 import { manyRecords } from '../support/records.ts';
 
 const NOW = 1_764_000_000_000;
@@ -20,21 +18,8 @@ const CHUNK = 64 * 1024 + 16;
 const KEY = await newRecoveryKey();
 const LOCAL_KEYS = { masterKey: Buffer.alloc(32, 7), privateKeys: { 'a-key': Buffer.from('wrapped') } };
 
-async function backupOf(records: Iterable<RecordCopy>, recipient = KEY.publicHalf): Promise<Buffer> {
-  const snapshot: RecordsSnapshot = {
-    instant: NOW,
-    count: undefined,
-    damaged: 0,
-    async *read() {
-      yield* records;
-    },
-    async [Symbol.asyncDispose]() {},
-  };
-  const { octets } = await writeBackup({
-    ...{ id: randomUUID(), snapshot, internetAddress: 'gateway.test', keys: 'local', localKeys: LOCAL_KEYS, recipient },
-  });
-  return buffer(octets);
-}
+const backupOf = (records: Iterable<RecordCopy>, recipient = KEY.publicHalf) =>
+  encryptedBackup(records, { recipient, instant: NOW, localKeys: LOCAL_KEYS });
 
 /** @param piece octets that come at once */
 async function contentsOf(backup: Buffer, { key = KEY, piece = 50_000 } = {}): Promise<RecordCopy[]> {

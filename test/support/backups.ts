@@ -1,10 +1,15 @@
 /** Backups as operators make and restore them: by commands, with a recovery key in a folder that goes with the test. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { writeSecretFile } from '../../src/backup/backup-file.ts';
+import type { LocalKeys } from '../../src/backup/backup-lines.ts';
 import { newRecoveryKey, type RecoveryKey, writeKeyFile } from '../../src/backup/recovery-key.ts';
+import { writeBackup } from '../../src/backup/write-backup.ts';
+import type { RecordCopy } from '../../src/gateway/ports.ts';
 import { type CommandOutcome, runRelayGateway } from './relay-gateway.ts';
 
 export interface Vault extends Disposable {
@@ -57,4 +62,23 @@ export async function openVault(): Promise<Vault> {
     },
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
+}
+
+/** A backup of just these records. */
+export async function encryptedBackup(
+  records: Iterable<RecordCopy>,
+  options: { recipient: string; instant: number; localKeys?: LocalKeys },
+): Promise<Buffer> {
+  const { recipient, instant, localKeys } = options;
+  const snapshot = {
+    ...{ instant, count: undefined, damaged: 0 },
+    async *read() {
+      yield* records;
+    },
+    async [Symbol.asyncDispose]() {},
+  };
+  const { octets } = await writeBackup({
+    ...{ id: randomUUID(), snapshot, internetAddress: 'gateway.test', keys: 'local', localKeys, recipient },
+  });
+  return buffer(octets);
 }
