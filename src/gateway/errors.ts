@@ -61,8 +61,8 @@ export interface TraceIds {
   sender?: string;
   /** Node id of the receiving endpoint. */
   recipient?: string;
-  /** Where it was put to wait; `sent` where it had been sent on before. */
-  place?: 'mailbox' | 'outbox' | 'held' | 'sent';
+  /** Where it was put to wait. */
+  place?: 'mailbox' | 'outbox' | 'held';
   /** Node id of the private gateway whose mailbox it is for. */
   mailbox?: string;
   /** The Internet address that it is for. */

@@ -38,8 +38,7 @@ export interface JournalEntry {
   readonly peer?: string;
   /** By which way it came or went, e.g. `poweb`, `pohttp`, `cargo`. */
   readonly door?: string;
-  /** `sent`: the Internet node has had it already. */
-  readonly place?: 'mailbox' | 'outbox' | 'held' | 'sent';
+  readonly place?: 'mailbox' | 'outbox' | 'held';
   /** Node id of the private gateway whose mailbox it is for. */
   readonly mailbox?: string;
   /** The Internet address that it is for. */

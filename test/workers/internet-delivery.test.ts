@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DeliveryFault } from '../../src/gateway/delivery-fault.ts';
 import { fingerprintOf } from '../../src/gateway/sent-memory.ts';
-import { HOUR, MINUTE, SECOND } from '../../src/gateway/time.ts';
+import { DAY, HOUR, MINUTE, SECOND } from '../../src/gateway/time.ts';
 import { openDeliveryRoom, PEER } from '../support/delivery-room.ts';
 
 const GOOD = 'good.example';
@@ -279,6 +279,24 @@ test('The same octets that come again while they go out go out once', async () =
   await room.logged('Parcel was sent before');
   await room.worker.settled();
   assert.deepEqual(sent, ['parcel']);
+  assert.deepEqual(await room.waiting(), []);
+});
+
+test('The same octets that come again long after they went out are dropped; others under the same ids go out', async () => {
+  const sent: string[] = [];
+  await using room = await openDeliveryRoom(async (_, parcel) => {
+    sent.push(parcel.toString());
+  });
+  const digest = await room.put(GOOD, { lifetime: 30 * DAY });
+  await room.logged('Parcel sent');
+  await room.worker.settled();
+  await room.advance(21 * DAY);
+  await room.put(GOOD, { digest });
+  await room.logged('Parcel was sent before');
+  await room.put(GOOD, { digest, body: 'replacement' });
+  await room.logged('Parcel sent', 2);
+  await room.worker.settled();
+  assert.deepEqual(sent, ['parcel', 'replacement']);
   assert.deepEqual(await room.waiting(), []);
 });
 
