@@ -4,7 +4,7 @@
  */
 
 /** Below so many octets it is not worth it. */
-const LEAST = 16384;
+const LEAST = 4096;
 
 /** Frees octets that nobody uses any more: whoever still reads them finds none. Those that share memory stay. */
 export function giveBack(octets: Uint8Array): void {

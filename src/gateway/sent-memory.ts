@@ -24,8 +24,12 @@ export class SentMemory {
    * @param fingerprint of the octets
    */
   async includes(digest: string, fingerprint: string): Promise<boolean> {
-    const record = await this.records.get(KIND, digest);
-    return record?.fields['octets'] === fingerprint;
+    return (await this.fingerprint(digest)) === fingerprint;
+  }
+
+  /** The fingerprint of the octets that were sent on last; undefined where none were. @throws StoreError */
+  async fingerprint(digest: string): Promise<string | undefined> {
+    return (await this.records.get(KIND, digest))?.fields['octets'] as string | undefined;
   }
 
   /** To be called when they were sent on, and never before; durable when it resolves. @param expiry the parcel's */

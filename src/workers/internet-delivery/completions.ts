@@ -1,8 +1,8 @@
 /**
- * Brings parcels that were sent to their end: remembered as sent, then deleted, then no work any more. A crash in between
- * repeats what is harmless.
+ * Brings parcels that were sent to their end: remembered as sent and no work any more, then deleted. After a crash in
+ * between, a parcel that is found without work is found to have been sent, too, and deleted.
  *
- * Those that were sent within a few milliseconds go together, so that they share their syncs.
+ * Those that were sent within a few milliseconds go together, so that they share their syncs and the pages that they change.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { InternetQueue } from '../../gateway/internet-queue.ts';
@@ -11,7 +11,7 @@ import type { ObjectEntry, TakenItem } from '../../gateway/ports.ts';
 import type { SentMemory } from '../../gateway/sent-memory.ts';
 
 /** For so long the first waits for others, in milliseconds. */
-const GATHERING_TIME = 10;
+const GATHERING_TIME = 25;
 
 /** A parcel that its destination has. */
 export interface SentParcelAtRest {
@@ -52,9 +52,10 @@ export class Completions {
     const { sent, outbox, queue } = this.parts;
     let batch = this.waiting;
     this.waiting = [];
-    batch = await forAll(batch, ({ digest, fingerprint, entry }) => sent.add(digest, fingerprint, entry.expiry));
+    batch = await forAll(batch, ({ digest, fingerprint, entry, item }) =>
+      Promise.all([sent.add(digest, fingerprint, entry.expiry), queue.finish(item)]),
+    );
     batch = await forAll(batch, ({ peer, entry }) => outbox.remove(peer, entry));
-    batch = await forAll(batch, ({ item }) => queue.finish(item));
     for (const { resolve } of batch) {
       resolve();
     }

@@ -1,7 +1,7 @@
 /**
  * The worker that delivers outboxes to the Internet: takes what is due, posts it, and deletes it or sets it back.
  */
-import { setTimeout as pause } from 'node:timers/promises';
+import { setImmediate as immediate, setTimeout as pause } from 'node:timers/promises';
 import { Budget } from '../../gateway/budget.ts';
 import { DeliveryFault } from '../../gateway/delivery-fault.ts';
 import { type Attempt, Destinations } from '../../gateway/destinations.ts';
@@ -80,6 +80,7 @@ export class InternetDelivery {
   private readonly trialOctets = new Budget(OCTETS_IN_HAND);
   private readonly octets = new Budget(OCTETS_IN_HAND);
   private readonly end = new AbortController();
+  private turn: Promise<void> | undefined;
   private slotFreed = Promise.withResolvers<void>();
   private running: Promise<void> = Promise.resolve();
   /** Why work cannot be had; undefined when all is well. */
@@ -222,18 +223,19 @@ export class InternetDelivery {
    */
   private async deliverStored(item: TakenItem, attempt: Attempt): Promise<Outcome> {
     const { queue, outbox, sent, deliver, log, journal } = this.parts;
-    const stored = await outbox.read(item.key);
+    const { peer, digest } = readOutboxKey(item.key);
+    await this.nextTurn();
+    const [stored, sentBefore] = await Promise.all([outbox.read(item.key), sent.fingerprint(digest)]);
     if (!stored) {
       this.destinations.abandoned(attempt);
       return { end: () => queue.finish(item) };
     }
-    const { peer, digest } = readOutboxKey(item.key);
     const { destination = '' } = stored.metadata;
     const told = { ...storedParcelIds(stored), peer, destination, door: 'pohttp' };
     const fingerprint = fingerprintOf(stored.body);
     const { key, version, size, expiry } = stored;
     const parcel = { item, peer, digest, fingerprint, entry: { key, version, size, expiry } };
-    if (await sent.includes(digest, fingerprint)) {
+    if (fingerprint === sentBefore) {
       this.destinations.abandoned(attempt);
       log.info(told, 'Parcel was sent before');
       return { end: () => this.drop(parcel) };
@@ -320,6 +322,14 @@ export class InternetDelivery {
         await queue.postpone(item, due);
       },
     };
+  }
+
+  /** Resolves in the next turn of the event loop, for all at once: what they read then shares one look into the store. */
+  private nextTurn(): Promise<void> {
+    this.turn ??= immediate().then(() => {
+      this.turn = undefined;
+    });
+    return this.turn;
   }
 
   private async pause(): Promise<void> {
