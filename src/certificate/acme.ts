@@ -38,16 +38,16 @@ const PROBLEM = 'urn:ietf:params:acme:error:';
  * @throws CertificateFault
  */
 export async function orderCertificate(order: Order): Promise<string> {
-  const { directoryUrl, accountKey, key, name, challenge, email, areTermsAgreed } = order;
+  const { directoryUrl, accountKey, key, name, challenge } = order;
   acme.axios.defaults.timeout = ANSWER_TIMEOUT;
   Object.assign((acme.axios.defaults as { acmeSettings?: object }).acmeSettings ?? {}, {
     retryMaxAttempts: ATTEMPTS,
     retryDefaultDelay: ATTEMPT_PAUSE_SECONDS,
   });
-  let problem: string | undefined;
+  const seen: Seen = { problem: undefined };
   // The client's own errors have only the text of what the authority says is wrong, not its kind.
   const listener = acme.axios.interceptors.response.use((response) => {
-    problem = problemOf(response.data) ?? problem;
+    seen.problem = problemOf(response.data) ?? seen.problem;
     return response;
   });
   const client = new acme.Client({
@@ -58,14 +58,10 @@ export async function orderCertificate(order: Order): Promise<string> {
     backoffMax: LONGEST_PAUSE,
   });
   try {
-    if (!areTermsAgreed) {
-      await requireAccount(client);
-    }
+    await openAccount(client, seen, order);
     const [, request] = await acme.crypto.createCsr({ commonName: name, altNames: [name] }, key);
     return await client.auto({
       csr: request,
-      ...(email && { email }),
-      termsOfServiceAgreed: areTermsAgreed,
       challengePriority: ['http-01'],
       // Whether the answer can be had from outside is for the authority to see.
       skipChallengeVerification: true,
@@ -82,25 +78,36 @@ export async function orderCertificate(order: Order): Promise<string> {
       challengeRemoveFn: async () => undefined,
     });
   } catch (error) {
-    throw explain(error as Error, problem, order);
+    throw explain(error as Error, seen, order);
   } finally {
     acme.axios.interceptors.response.eject(listener);
   }
 }
 
-/** An account that exists has agreed once; a new one needs the agreement. */
-async function requireAccount(client: acme.Client): Promise<void> {
+/** The kind of problem that the authority told of last. */
+interface Seen {
+  problem: string | undefined;
+}
+
+/** Finds the account of the key, or makes one, which needs the agreement: the client alone would send an empty update. */
+async function openAccount(client: acme.Client, seen: Seen, { email, areTermsAgreed }: Order): Promise<void> {
   try {
     await client.createAccount({ onlyReturnExisting: true });
-  } catch (cause) {
-    const terms = await client.getTermsOfServiceUrl();
+    return;
+  } catch (error) {
+    if (seen.problem !== `${PROBLEM}accountDoesNotExist`) {
+      throw error;
+    }
+    seen.problem = undefined;
+  }
+  if (!areTermsAgreed) {
     throw new CertificateFault(
       'TERMS_NOT_AGREED',
-      `The authority wants its terms of service to be agreed to: ${terms}`,
+      `The authority wants its terms of service to be agreed to: ${await client.getTermsOfServiceUrl()}`,
       'Read them, and run quickstart again with --agree-terms (or set ACME_TERMS_AGREED=true)',
-      { cause },
     );
   }
+  await client.createAccount({ termsOfServiceAgreed: true, ...(email && { contact: [`mailto:${email}`] }) });
 }
 
 /** The kind of problem in an answer: its own, or that of the challenge or order in it. */
@@ -112,7 +119,7 @@ function problemOf(data: unknown): string | undefined {
   return [error?.type, type].find((kind): kind is string => typeof kind === 'string' && kind.startsWith(PROBLEM));
 }
 
-function explain(error: Error, problem: string | undefined, { name, directoryUrl }: Order): Error {
+function explain(error: Error, { problem }: Seen, { name, directoryUrl }: Order): Error {
   if (error instanceof CertificateFault) {
     return error;
   }

@@ -15,6 +15,7 @@ import { addCourierCommand } from './courier.ts';
 import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
 import { queueCommand } from './queue.ts';
+import { quickstartCommand } from './quickstart.ts';
 import { recoveryKeyCommand } from './recovery-key.ts';
 import { restoreCommand } from './restore.ts';
 import { rotateCommands } from './rotate.ts';
@@ -90,6 +91,7 @@ for (const command of [
   restoreCommand(process.env),
   ...rotateCommands(process.env),
   certificateCommand(process.env),
+  quickstartCommand(),
   pingCommand(),
 ]) {
   program.addCommand(command.copyInheritedSettings(program));

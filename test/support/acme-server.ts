@@ -13,7 +13,7 @@ import { createInterface } from 'node:readline';
 import { type Answer, decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED } from 'dns-packet';
 import { Agent, fetch } from 'undici';
 import { needsTool } from './needs-tool.ts';
-import { newTlsCertificate } from './tls-certificate.ts';
+import { newTlsCertificate, type TlsCertificate } from './tls-certificate.ts';
 
 /** Options for tests that use it. */
 export const NEEDS_ACME_SERVER = needsTool('pebble', 'apt-get install pebble');
@@ -25,6 +25,8 @@ export interface AcmeServer extends AsyncDisposable {
   readonly challengePort: number;
   /** Settings for its use, and for the trust in its own TLS and in what it issues. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Its own, for `localhost`, which is trusted with that environment. */
+  readonly tls: Pick<TlsCertificate, 'certificateFile' | 'keyFile'>;
   /** Says that a name leads nowhere from now on. */
   forget(name: string): void;
 }
@@ -80,6 +82,7 @@ export async function startAcmeServer({ validity = 90 * 86_400 } = {}): Promise<
       ACME_HTTP_PORT: `${challengePort}`,
       NODE_EXTRA_CA_CERTS: trustFile,
     },
+    tls,
     forget,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };

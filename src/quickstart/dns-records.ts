@@ -1,0 +1,50 @@
+/** The DNS records that a gateway needs: its addresses, and one SRV record for each door (protocol section 8). */
+import { networkInterfaces } from 'node:os';
+import ipaddr from 'ipaddr.js';
+
+const SERVICES = [
+  ['_awala-gsc._tcp', 'poweb'],
+  ['_awala-pdc._tcp', 'pohttp'],
+  ['_awala-crc._tcp', 'cogrpc'],
+] as const;
+
+/** Seconds: long enough for caches, short enough for a move. */
+const TIME_TO_LIVE = 3600;
+
+/**
+ * @param options.addresses this machine's public ones; a hint takes the place of an IPv4 address where there is none
+ * @returns lines for a zone file, in columns
+ */
+export function dnsRecords({
+  address,
+  ports,
+  addresses,
+}: {
+  address: string;
+  ports: Readonly<Record<'poweb' | 'pohttp' | 'cogrpc', number>>;
+  addresses: readonly string[];
+}): string[] {
+  const rows = addresses.map((ip) => [`${address}.`, ip.includes(':') ? 'AAAA' : 'A', ip]);
+  if (rows.length === 0) {
+    rows.push([`${address}.`, 'A', '<the public IPv4 address by which this machine is reached>']);
+  }
+  rows.push(...SERVICES.map(([service, door]) => [`${service}.${address}.`, 'SRV', `0 0 ${ports[door]} ${address}.`]));
+  const width = Math.max(...rows.map(([name = '']) => name.length));
+  return rows.map(
+    ([name = '', type = '', data]) => `${name.padEnd(width)}  ${TIME_TO_LIVE}  IN  ${type.padEnd(4)}  ${data}`,
+  );
+}
+
+/** The addresses of this machine by which the Internet may reach it. */
+export function publicAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((interfaces = []) =>
+    interfaces.map(({ address }) => address).filter((address) => ipaddr.process(address).range() === 'unicast'),
+  );
+}
+
+/** Whether this machine has IPv6 at all: then the doors listen on both. */
+export function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((interfaces = []) =>
+    interfaces.some(({ family }) => family === 'IPv6'),
+  );
+}
