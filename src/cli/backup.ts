@@ -62,9 +62,11 @@ async function backUp(environment: Environment, to: string, json: true | undefin
 
 async function verify(
   from: string,
-  { scratch, json, ...keys }: KeyOptions & { scratch: string; json?: true },
+  { scratch, ...keys }: KeyOptions & { scratch: string },
   command: Command,
 ): Promise<void> {
+  // Wherever it stands, the command above this one has it.
+  const { json } = command.optsWithGlobals<{ json?: true }>();
   requireKeyOptions(keys, command);
   const { verifyBackup } = await import('../compose/backup.ts');
   const { openPlace } = await import('../compose/backup-place.ts');

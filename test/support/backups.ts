@@ -1,15 +1,20 @@
 /** Backups as operators make and restore them: by commands, with a recovery key in a folder that goes with the test. */
 import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { openLocalBackends } from '../../src/backends/local/local-backends.ts';
 import { writeSecretFile } from '../../src/backup/backup-file.ts';
 import type { LocalKeys } from '../../src/backup/backup-lines.ts';
 import { newRecoveryKey, type RecoveryKey, writeKeyFile } from '../../src/backup/recovery-key.ts';
 import { writeBackup } from '../../src/backup/write-backup.ts';
 import type { RecordCopy } from '../../src/gateway/ports.ts';
+import { machineClock, machineRandom } from '../../src/machine.ts';
+import { projectRoot } from './gateway.ts';
+import { manyRecords } from './records.ts';
 import { type CommandOutcome, runRelayGateway } from './relay-gateway.ts';
 
 export interface Vault extends Disposable {
@@ -81,4 +86,26 @@ export async function encryptedBackup(
     ...{ id: randomUUID(), snapshot, internetAddress: 'gateway.test', keys: 'local', localKeys, recipient },
   });
   return buffer(octets);
+}
+
+/** A data directory with an identity and so many records besides. */
+export async function fillDirectory(vault: Vault, name: string, records = 0): Promise<string> {
+  const directory = vault.file(name);
+  await vault.ask(['identity'], { DATA_DIR: directory });
+  if (records > 0) {
+    await using backends = await openLocalBackends({ directory, clock: machineClock, random: machineRandom });
+    const all = [...manyRecords(records, machineClock.now())];
+    await Promise.all(all.map(({ kind, key, fields, expiry }) => backends.records.put(kind, key, fields, expiry)));
+  }
+  return directory;
+}
+
+/** Starts a command, to be killed. */
+export function startCommand(
+  vault: Vault,
+  parameters: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): ChildProcess {
+  const env = { PATH: process.env['PATH'], RECOVERY_PUBLIC_KEY: vault.key.publicHalf, ...environment };
+  return spawn(process.execPath, ['src/cli/main.ts', ...parameters], { cwd: projectRoot, env, stdio: 'ignore' });
 }
