@@ -6,6 +6,7 @@
 import { keepHouse, watchBlocks } from './compose/chores.ts';
 import { controlAnswers } from './compose/control.ts';
 import { type Core, openCore } from './compose/core.ts';
+import { openTelemetry, type Telemetry, watchBackends, watchGateway } from './compose/telemetry.ts';
 import type { Worker } from './compose/workers.ts';
 import { type Config, controlSocketPath } from './config.ts';
 import type { ConnectionParams } from './gateway/connection-params.ts';
@@ -13,6 +14,8 @@ import type { Identity } from './gateway/identity.ts';
 import type { Clock } from './gateway/ports.ts';
 import type { Logger } from './log.ts';
 import { openControlSocket } from './services/control/control-socket.ts';
+import { CheckRounds } from './services/ops/check-rounds.ts';
+import { Ending } from './services/ops/ending.ts';
 import type { Server, Service } from './services/service.ts';
 
 /** The gateway at work. */
@@ -43,23 +46,33 @@ export interface Gateway extends AsyncDisposable {
  */
 export async function startGateway(config: Config, logger: Logger, clock?: Clock): Promise<Gateway> {
   await using stack = new AsyncDisposableStack();
+  const telemetry = stack.use(openTelemetry(logger));
   // The stores open while the services are loaded: each takes half of the time that a start takes.
-  const [core, { openServers }] = await Promise.all([openCore(config, logger, clock), import('./compose/servers.ts')]);
+  const [core, { openServers }] = await Promise.all([
+    openCore(config, logger, clock, (opened) => watchBackends(opened, config, telemetry)),
+    import('./compose/servers.ts'),
+  ]);
   stack.use(core);
   const { identity, connectionParams, backends } = core;
 
   const checks = [...backends.checks];
-  const servers = await openServers(config, logger, core, checks);
+  const rounds = new CheckRounds(checks, logger);
+  const ending = new Ending(config.stopLead, logger);
+  const servers = await openServers(config, logger, core, telemetry, {
+    checks: rounds,
+    stopping: () => ending.reason,
+  });
   let workers: Promise<readonly Worker[]> = Promise.resolve([]);
-  const stop = stopOnce(servers, () => workers);
+  const stop = stopOnce(ending, servers, () => workers);
   stack.defer(() => stop(AbortSignal.timeout(config.gracePeriod)));
   await listenAll(servers);
   checks.push(...servers);
   if (config.services.includes('worker')) {
     // Nobody waits for them: the doors are open meanwhile.
-    workers = startWorkers(config, logger, core);
+    workers = startWorkers(config, logger, core, telemetry);
     void workers.then((started) => checks.push(...started));
   }
+  stack.use(watchGateway(config, logger, { telemetry, core, checks: rounds, servers }));
 
   stack.use(await openControlSocket(controlSocketPath(config.dataDirectory), controlAnswers(core, logger)));
   stack.use(keepHouse(config, logger, core));
@@ -88,23 +101,34 @@ async function listenAll(servers: readonly Server[]): Promise<void> {
   }
 }
 
-async function startWorkers(config: Config, logger: Logger, core: Core): Promise<Worker[]> {
+async function startWorkers(config: Config, logger: Logger, core: Core, telemetry: Telemetry): Promise<Worker[]> {
   const { startInternetDelivery, startCargoWorker } = await import('./compose/workers.ts');
-  return [startInternetDelivery(config, logger, core), startCargoWorker(logger, core)];
+  return [startInternetDelivery(config, logger, core), startCargoWorker(logger, core, telemetry.onCargo)];
 }
 
-/** Stops all servers and workers together; whoever asks again waits for the same end. */
+/**
+ * Stops all servers and workers together, but for the ops port, which tells how that goes; whoever asks again waits for the
+ * same end.
+ */
 function stopOnce(
+  ending: Ending,
   servers: readonly Server[],
   workers: () => Promise<readonly Worker[]>,
 ): (deadline: AbortSignal) => Promise<void> {
   let stopped: Promise<void> | undefined;
   const stop = async (deadline: AbortSignal) => {
+    await ending.begin(deadline);
     const stopWorkers = async () => Promise.all((await workers()).map((worker) => worker.stop(deadline)));
-    await Promise.all([...servers.map((server) => server.stop(deadline)), stopWorkers()]);
+    const [ops, doors] = partition(servers, ({ name }) => name === 'ops');
+    await Promise.all([...doors.map((server) => server.stop(deadline)), stopWorkers()]);
+    await Promise.all(ops.map((server) => server.stop(deadline)));
   };
   return (deadline) => {
     stopped ??= stop(deadline);
     return stopped;
   };
+}
+
+function partition<Item>(items: readonly Item[], isFirst: (item: Item) => boolean): [Item[], Item[]] {
+  return [items.filter(isFirst), items.filter((item) => !isFirst(item))];
 }

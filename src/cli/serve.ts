@@ -8,7 +8,6 @@ import { flushCompileCache } from 'node:module';
 import { type Gateway, startGateway } from '../compose.ts';
 import { type Config, type Environment, readConfig } from '../config.ts';
 import { type Log, openLog } from '../log.ts';
-import { watchEventLoop } from '../workers/event-loop-watch.ts';
 import { findServiceManager } from './service-manager.ts';
 import { table } from './table.ts';
 
@@ -35,7 +34,6 @@ export async function serve(environment: Environment, version: string): Promise<
   const toldToStop = stopSignal(log);
   try {
     const gateway = await startGateway(config, log.logger);
-    using _watch = watchEventLoop((milliseconds) => log.logger.warn({ milliseconds }, 'Event loop stalled'));
     announce(gateway, config, version, log);
     manager.tell('READY=1');
     manager.tell(`STATUS=Serves ${gateway.identity.internetAddress} as node ${gateway.identity.id}`);

@@ -90,7 +90,7 @@ export async function openBackends(config: Config, logger: Logger | undefined, c
     wrapping,
     journal,
     joinFleet: () => joinFleet(config, { records, bucket }),
-    checks: [...stores, ...checkOf('redis', shared), ...checkOf('kms', kms)],
+    checks: [...stores, ...checkOf('redis', shared, OPTIONAL), ...checkOf('kms', kms, OPTIONAL)],
     async check() {
       await Promise.all(stores.map((store) => store.check()));
     },
@@ -133,6 +133,13 @@ function present<Value>(value: Value | undefined): Value {
   return value;
 }
 
-function checkOf(name: string, opened: Pick<Check, 'check'> | undefined): Check[] {
-  return opened ? [{ name, check: () => opened.check() }] : [];
+/** While it is away, parcels are taken in and collected as ever. */
+const OPTIONAL = { isOptional: true } as const;
+
+function checkOf(
+  name: string,
+  opened: Pick<Check, 'check'> | undefined,
+  options: Pick<Check, 'isOptional'> = {},
+): Check[] {
+  return opened ? [{ name, ...options, check: () => opened.check() }] : [];
 }

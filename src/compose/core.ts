@@ -44,12 +44,20 @@ export interface Core extends AsyncDisposable {
   readonly clock: Clock;
 }
 
-/** @throws Error in one line, when the data directory cannot be used or another gateway has it; StoreError */
-export async function openCore(config: Config, logger?: Logger, clock: Clock = machineClock): Promise<Core> {
+/**
+ * @param watch gives the backends as the rest is to see them, e.g. with their calls counted
+ * @throws Error in one line, when the data directory cannot be used or another gateway has it; StoreError
+ */
+export async function openCore(
+  config: Config,
+  logger?: Logger,
+  clock: Clock = machineClock,
+  watch: (backends: Backends) => Backends = (backends) => backends,
+): Promise<Core> {
   await using stack = new AsyncDisposableStack();
   const random = machineRandom;
   const until = performance.now() + config.startPatience;
-  const backends = stack.use(await openBackends(config, logger, clock));
+  const backends = watch(stack.use(await openBackends(config, logger, clock)));
   /** What is in the data directory is there at once or never. */
   const patiently = <Outcome>(attempt: () => Promise<Outcome>) =>
     config.records === 'local' ? attempt() : retried(attempt, { until, log: logger });

@@ -17,11 +17,13 @@ import { AddressLimits } from '../services/http/address-limits.ts';
 import { BodyBudget } from '../services/http/request-bodies.ts';
 import { createHttpServer, type HttpServer } from '../services/http/server.ts';
 import type { TlsFiles } from '../services/http/tls-certificate.ts';
-import { serveOps } from '../services/ops/ops.ts';
+import { type OpsParts, serveOps } from '../services/ops/ops.ts';
 import { servePoHttp } from '../services/pohttp/pohttp.ts';
 import { servePoWeb } from '../services/poweb/poweb.ts';
-import type { Check, Server } from '../services/service.ts';
+import type { Server } from '../services/service.ts';
+import { TEXT_FORMAT } from '../telemetry/metrics.ts';
 import type { Core } from './core.ts';
+import type { Telemetry } from './telemetry.ts';
 
 /** Room for one message of any size, in octets. */
 const LARGEST_BODY = 10 * 1024 * 1024;
@@ -32,16 +34,18 @@ const ADDRESS_PERIOD = 5 * MINUTE;
 /**
  * The servers of the chosen services, with their routes; none listens yet.
  *
- * @param checks what `GET /ping` on the ops port asks; more may be added later
+ * @param ops what the ops port asks
  */
 export async function openServers(
   config: Config,
   logger: Logger,
   core: Core,
-  checks: readonly Check[],
+  telemetry: Telemetry,
+  ops: Pick<OpsParts, 'checks' | 'stopping'>,
 ): Promise<Server[]> {
   const { identity, backends, clock, connectionParams, sessionKeys, storage, peers, revocations, certificates } = core;
   const { peerLimits, delivery } = core;
+  const { metrics } = telemetry;
   const { records, meters, journal } = backends;
   const isChosen = (name: ServiceName) => config.services.includes(name);
   const registrationRate = { limit: config.registrationsPerAddress, period: ADDRESS_PERIOD };
@@ -71,6 +75,7 @@ export async function openServers(
       trustedProxies: config.trustedProxies,
       bodyBudget,
       addressLimits: limits,
+      onAnswer: (route, status, took) => metrics.answered(name, route, status, took),
       limits: {
         maxConnections: config.connectionsPerPort,
         maxConnectionsPerAddress: config.socketsPerAddress,
@@ -97,7 +102,10 @@ export async function openServers(
         peerLimits,
         revocations,
       });
-      serveCollection(server, { collections, limits, maxAge: config.collectionMaxAge });
+      const door = serveCollection(server, { collections, limits, maxAge: config.collectionMaxAge });
+      metrics.metrics.looked({ name: 'collections', help: 'Connections of private gateways that collect.' }, () => [
+        { value: door.size },
+      ]);
     }
     servers.push(server);
   }
@@ -107,19 +115,20 @@ export async function openServers(
     servers.push(server);
   }
   if (isChosen('cogrpc')) {
-    servers.push(await openCogRpc(config, logger, core));
+    servers.push(await openCogRpc(config, logger, core, telemetry));
   }
   if (isChosen('ops')) {
     // For this machine and its cluster: neither TLS nor proxies stand before it.
     const server = await createHttpServer({ name: 'ops', host: config.opsBindHost, port: config.opsPort, log: logger });
-    await serveOps(server, { checks });
+    const text = { contentType: TEXT_FORMAT, text: () => metrics.metrics.text() };
+    await serveOps(server, { ...ops, metrics: text });
     servers.push(server);
   }
   return servers;
 }
 
 /** The door of couriers. */
-function openCogRpc(config: Config, logger: Logger, core: Core): Promise<Server> {
+function openCogRpc(config: Config, logger: Logger, core: Core, telemetry: Telemetry): Promise<Server> {
   const { identity, backends, cargo, revocations, certificates, peers, clock, storage } = core;
   const { records, signals, journal } = backends;
   const delivery = new CargoDelivery({ identity, storage: cargo, revocations, certificates, clock, peers });
@@ -146,6 +155,7 @@ function openCogRpc(config: Config, logger: Logger, core: Core): Promise<Server>
       tls: tlsFiles(config),
       trustedProxies: config.trustedProxies,
       checkStores: () => backends.check(),
+      onCallEnd: (method, status) => telemetry.metrics.called(method, status),
       limits: {
         maxConnections: config.connectionsPerPort,
         maxConnectionsPerAddress: config.socketsPerAddress,
@@ -157,7 +167,10 @@ function openCogRpc(config: Config, logger: Logger, core: Core): Promise<Server>
         connectionMaxAge: config.courierConnectionAge,
       },
     },
-    { deliverCargo: deliverCargo(delivery, logger), collectCargo: collectCargo(collections, logger) },
+    {
+      deliverCargo: deliverCargo(delivery, logger, { tell: telemetry.onCargo }),
+      collectCargo: collectCargo(collections, logger, telemetry.onCargo),
+    },
   );
 }
 

@@ -1,6 +1,7 @@
 /** Configuration to objects: the workers, which go on without requests. */
 
 import type { Config } from '../config.ts';
+import type { TellOfCargo } from '../gateway/cargo/cargo-events.ts';
 import { CargoProcessing } from '../gateway/cargo/cargo-processing.ts';
 import type { Logger } from '../log.ts';
 import { machineChance } from '../machine.ts';
@@ -56,7 +57,7 @@ export function startInternetDelivery(config: Config, logger: Logger, { backends
 }
 
 /** Starts the worker that opens the cargo of couriers. */
-export function startCargoWorker(logger: Logger, core: Core): Worker {
+export function startCargoWorker(logger: Logger, core: Core, tell?: TellOfCargo): Worker {
   const { backends, identity, storage, cargo: cargoStorage, collected, sessions, revocations, certificates } = core;
   const { delivery, clock } = core;
   const processing = new CargoProcessing({
@@ -69,8 +70,16 @@ export function startCargoWorker(logger: Logger, core: Core): Worker {
     revocations,
     certificates,
     clock,
+    journal: backends.journal,
   });
-  const worker = new CargoWorker({ queue: backends.work, processing, log: logger, clock, chance: machineChance });
+  const worker = new CargoWorker({
+    queue: backends.work,
+    processing,
+    log: logger,
+    clock,
+    chance: machineChance,
+    ...(tell && { tell }),
+  });
   worker.start();
   return worker;
 }

@@ -53,6 +53,9 @@ export function faultsBetween(config: Partial<Config>): string[] {
   if (config.keys === 'gcp-kms' && 'kmsKeyRing' in config && config.kmsKeyRing === undefined) {
     faults.push('KMS_KEY_RING must be set where KEYS is gcp-kms');
   }
+  if (config.stopLead && config.gracePeriod !== undefined && config.stopLead >= config.gracePeriod) {
+    faults.push('STOP_LEAD must be shorter than GRACE_PERIOD, which it is a part of');
+  }
   if (services?.length === 0) {
     faults.push('SERVICES must name at least one service');
   } else {

@@ -134,6 +134,7 @@ export const SETTINGS = {
   recoveryPublicKey: optional('RECOVERY_PUBLIC_KEY', recoveryPublicKey),
   journalOctets: setting('JOURNAL_OCTETS', '256MiB', octets(1024 ** 2)),
   startPatience: setting('START_PATIENCE', '60s', duration('0s', '1h')),
+  stopLead: setting('STOP_LEAD', '0s', duration('0s', '10m')),
   gracePeriod: setting('GRACE_PERIOD', '25s', duration('0s', '1h')),
   housekeepingPeriod: setting('HOUSEKEEPING_PERIOD', '1m', duration('1s', '1h')),
 };

@@ -51,6 +51,11 @@ export function parcelAtRest(parcel: Parcel, ids: TraceIds, now: number): Parcel
   };
 }
 
+/** How long a parcel has waited here, in whole milliseconds; arrivals are those of the store that counts. */
+export function waitedSince(arrival: number, now: number): number {
+  return Math.max(0, Math.round(now - arrival));
+}
+
 /** The ids that were stored beside a parcel. */
 export function storedParcelIds({ metadata }: Pick<ObjectEntry, 'metadata'>): TraceIds {
   const { trace = '', parcel = '', sender = '', recipient = '' } = metadata;

@@ -10,7 +10,7 @@ import type { Budget } from './budget.ts';
 import type { TraceIds } from './errors.ts';
 import type { JournalWriter } from './journal.ts';
 import type { ParcelArrival } from './mailbox.ts';
-import { storedParcelIds } from './parcel-at-rest.ts';
+import { storedParcelIds, waitedSince } from './parcel-at-rest.ts';
 import { ParcelQueue, type QueuedParcel } from './parcel-queue.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
 import type { Clock, ObjectEntry, Subscription } from './ports.ts';
@@ -113,7 +113,8 @@ export class ParcelCollection {
       return undefined;
     }
     this.deletions++;
-    this.parts.journal.record({ event: 'acknowledged', door: 'poweb', ...sent.ids });
+    const took = this.parts.clock.now() - sent.sent;
+    this.parts.journal.record({ event: 'acknowledged', door: 'poweb', ...sent.ids, took });
     this.run(this.remove(sent));
     this.pump();
     return sent.ids;
@@ -231,7 +232,7 @@ export class ParcelCollection {
         continue;
       }
       if (this.canSendUnread(next)) {
-        void this.send(next.peer, next.key, next.version, next.body, next.ids);
+        void this.send(next, next.body, next.ids);
       } else {
         this.isReading = true;
         this.run(this.readAndSend(next));
@@ -294,7 +295,9 @@ export class ParcelCollection {
       this.isReading = false;
       // What is gone was collected over another connection, or expired.
       if (stored && !this.isClosed && !this.wasSent(key, stored.version)) {
-        const written = this.send(peer, key, stored.version, stored.body, { ...storedParcelIds(stored), peer });
+        const { version, arrival } = stored;
+        const ids = { ...storedParcelIds(stored), peer };
+        const written = this.send({ peer, key, version, arrival }, stored.body, ids);
         this.pump();
         await written;
       } else {
@@ -305,11 +308,16 @@ export class ParcelCollection {
     }
   }
 
-  private send(peer: string, key: string, version: string, body: Buffer, ids: TraceIds): Promise<void> {
+  private send(
+    { peer, key, version, arrival }: Pick<SentParcel, 'peer' | 'key' | 'version'> & { readonly arrival: number },
+    body: Buffer,
+    ids: TraceIds,
+  ): Promise<void> {
     const deliveryId = String(++this.lastDeliveryId);
+    const sent = this.parts.clock.now();
     this.sent ??= new SentParcels();
-    this.parts.journal.record({ event: 'sent', door: 'poweb', ...ids });
-    this.sent.add(deliveryId, { peer, key, version, size: body.length, ids, settled: undefined });
+    this.parts.journal.record({ event: 'sent', door: 'poweb', ...ids, waited: waitedSince(arrival, sent) });
+    this.sent.add(deliveryId, { peer, key, version, size: body.length, ids, sent, settled: undefined });
     return this.outlet.deliver(deliveryId, body, ids);
   }
 

@@ -67,14 +67,20 @@ export class ParcelDelivery {
    *   GatewayError PEER_BLOCKED, PEER_LIMITED, OUTBOX_FULL; StoreError
    */
   async fromPrivateGateway(bytes: Buffer, countersignature: Buffer, ids: TraceIds): Promise<void> {
-    const now = this.clock.now();
-    const trusted = this.identity.trusted();
-    const signer = verifyParcelCountersignature(countersignature, bytes, trusted, this.certificates, now, CLOCK_DRIFT);
-    ids.peer = signer.subjectId;
-    this.revocations?.requireUnrevoked(signer, 'COUNTERSIGNATURE_INVALID');
-    this.peers?.requireWelcome(signer.subjectId);
-    await this.limits?.take('deliveries', signer.subjectId);
-    await this.noted('poweb', ids, async () => {
+    await this.noted('poweb', ids, async (now) => {
+      const trusted = this.identity.trusted();
+      const signer = verifyParcelCountersignature(
+        countersignature,
+        bytes,
+        trusted,
+        this.certificates,
+        now,
+        CLOCK_DRIFT,
+      );
+      ids.peer = signer.subjectId;
+      this.revocations?.requireUnrevoked(signer, 'COUNTERSIGNATURE_INVALID');
+      this.peers?.requireWelcome(signer.subjectId);
+      await this.limits?.take('deliveries', signer.subjectId);
       const parcel = this.read(bytes, ids);
       await this.route(parcel, signer.subjectId, ids);
       return parcel;
@@ -108,16 +114,16 @@ export class ParcelDelivery {
     });
   }
 
-  /** Has the journal tell what became of a parcel that could be read. */
-  private async noted(door: string, ids: TraceIds, take: () => Promise<Parcel>): Promise<void> {
+  /** Has the journal tell what became of a parcel; of one that could not be read, its door and the reason. */
+  private async noted(door: string, ids: TraceIds, take: (now: number) => Promise<Parcel>): Promise<void> {
+    const began = this.clock.now();
     try {
-      const parcel = await take();
-      const expiry = expiryAtRest(parcel, this.clock.now());
-      this.journal.record({ event: 'accepted', door, ...ids, size: parcel.raw.length, expiry });
+      const parcel = await take(began);
+      const now = this.clock.now();
+      const expiry = expiryAtRest(parcel, now);
+      this.journal.record({ event: 'accepted', door, ...ids, size: parcel.raw.length, expiry, took: now - began });
     } catch (error) {
-      if (ids.parcel !== undefined) {
-        this.journal.record({ event: 'refused', door, ...ids, ...reasonOf(error) });
-      }
+      this.journal.record({ event: 'refused', door, ...ids, ...reasonOf(error), took: this.clock.now() - began });
       throw error;
     }
   }

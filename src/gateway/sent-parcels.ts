@@ -20,6 +20,8 @@ export interface SentParcel {
   /** Octets. */
   readonly size: number;
   readonly ids: TraceIds;
+  /** When it was sent, in milliseconds since the epoch. */
+  readonly sent: number;
   /** When it was acknowledged and deleted, in milliseconds since the epoch. */
   settled: number | undefined;
 }

@@ -6,6 +6,8 @@
 export interface Check {
   /** Short and stable, e.g. `poweb` or `objects`. */
   readonly name: string;
+  /** The gateway serves without it, though not as well: it does not make the process unready. */
+  readonly isOptional?: boolean;
   /** Resolves when it works; rejects with the reason when it does not. */
   check(): Promise<void>;
 }
@@ -25,6 +27,8 @@ export interface Service extends Check {
 
 /** A service that does not listen before it is told to. */
 export interface Server extends Service {
+  /** When its TLS certificate ends, in milliseconds; undefined without TLS. */
+  readonly certificateExpiry: number | undefined;
   /** Starts to listen; resolves with `url`. */
   listen(): Promise<string>;
 }

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { TELL_NOBODY, type TellOfCargo } from '../gateway/cargo/cargo-events.ts';
 import type { CargoOutcome, CargoProcessing, ItemOutcome } from '../gateway/cargo/cargo-processing.ts';
 import { CARGO_QUEUE } from '../gateway/cargo/cargo-storage.ts';
 import { type Clock, StoreError, type TakenItem, type WorkQueue } from '../gateway/ports.ts';
@@ -36,6 +37,8 @@ export interface CargoWorkerParts {
   readonly clock: Clock;
   /** A number from 0 up to 1, so that what failed together is not tried again together. */
   readonly chance: () => number;
+  /** Told of what becomes of each cargo. */
+  readonly tell?: TellOfCargo;
 }
 
 export class CargoWorker {
@@ -127,8 +130,9 @@ export class CargoWorker {
 
   /** Never rejects: what goes wrong is tried again until the cargo expires. */
   private async open(item: TakenItem): Promise<void> {
-    const { queue, processing, log } = this.parts;
+    const { queue, processing, log, clock } = this.parts;
     const { key } = item;
+    const began = clock.now();
     try {
       const refusals = new Refusals(log);
       const outcome = await processing.open(key, async (message) => {
@@ -136,7 +140,7 @@ export class CargoWorker {
         this.cut.signal.throwIfAborted();
       });
       refusals.end();
-      this.tell(key, outcome);
+      this.tell(key, outcome, clock.now() - began);
       if (outcome.result === 'waiting') {
         await this.postpone(item);
       } else {
@@ -162,8 +166,12 @@ export class CargoWorker {
     await queue.postpone(CARGO_QUEUE, item, clock.now() + longest * (1 - chance() / 2));
   }
 
-  private tell(key: string, outcome: CargoOutcome): void {
-    const { log } = this.parts;
+  private tell(key: string, outcome: CargoOutcome, took: number): void {
+    const { log, tell = TELL_NOBODY } = this.parts;
+    if (outcome.result !== 'gone') {
+      const code = outcome.result === 'dropped' ? { code: outcome.error.code } : {};
+      tell({ event: outcome.result, ids: outcome.ids, took, ...code });
+    }
     switch (outcome.result) {
       case 'opened':
         log.info({ ...outcome.ids, items: outcome.items }, 'Cargo opened');

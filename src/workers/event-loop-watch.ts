@@ -8,21 +8,40 @@ const TOLERATED = 250;
 const RESOLUTION = 20;
 const LOOK = 10_000;
 
+const NANOSECONDS = 1e6;
+
+/** How late the event loop was, in milliseconds. */
+export interface EventLoopDelays {
+  readonly longest: number;
+  /** All but one in a hundred were shorter. */
+  readonly mostly: number;
+}
+
+export interface EventLoopWatch extends Disposable {
+  /** Of the last ten seconds that were looked at. */
+  readonly delays: EventLoopDelays;
+}
+
 /** @param onStall told at most every ten seconds, with the longest stall since, in milliseconds */
-export function watchEventLoop(onStall: (longest: number) => void): Disposable {
-  const delays = monitorEventLoopDelay({ resolution: RESOLUTION });
-  delays.enable();
+export function watchEventLoop(onStall: (longest: number) => void): EventLoopWatch {
+  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION });
+  histogram.enable();
+  let delays: EventLoopDelays = { longest: 0, mostly: 0 };
+  const late = (nanoseconds: number) => Math.max(0, nanoseconds / NANOSECONDS - RESOLUTION);
   const timer = setInterval(() => {
-    const longest = Math.round(delays.max / 1e6);
-    delays.reset();
-    if (longest > TOLERATED + RESOLUTION) {
-      onStall(longest);
+    delays = { longest: late(histogram.max), mostly: late(histogram.percentile(99)) };
+    histogram.reset();
+    if (delays.longest > TOLERATED) {
+      onStall(Math.round(delays.longest));
     }
   }, LOOK).unref();
   return {
+    get delays() {
+      return delays;
+    },
     [Symbol.dispose]() {
       clearInterval(timer);
-      delays.disable();
+      histogram.disable();
     },
   };
 }

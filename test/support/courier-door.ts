@@ -27,7 +27,7 @@ export async function openCourierDoor(t: TestContext, options: CourierDoorOption
   const { log, lines } = logLines('info');
   const server = await createCogRpcServer(
     { host: '127.0.0.1', port: 0, log, checkStores: () => cargo.room.backends.check(), ...options.server },
-    { deliverCargo: deliverCargo(cargo.delivery, log, options.quiet ?? FOREVER) },
+    { deliverCargo: deliverCargo(cargo.delivery, log, { quiet: options.quiet ?? FOREVER }) },
   );
   const url = await server.listen();
   t.after(async () => {

@@ -129,6 +129,7 @@ export class CargoContents {
           expiry: stored.expiry,
           digest,
           ids: { ...storedParcelIds(stored), peer: this.peer },
+          arrival: stored.arrival,
         };
       }
     }

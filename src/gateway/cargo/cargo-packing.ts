@@ -13,6 +13,8 @@ export interface OutgoingItem {
   readonly digest: Buffer;
   /** What traces it, if it is a parcel. */
   readonly ids?: TraceIds;
+  /** When it came here, if it is a parcel: ms since 1970. */
+  readonly arrival?: number;
 }
 
 /** What goes into one cargo. */

@@ -16,8 +16,9 @@ import type { ChannelSessions } from '../channel-sessions.ts';
 import { GatewayError, type TraceIds } from '../errors.ts';
 import { giveBack } from '../give-back.ts';
 import type { Identity } from '../identity.ts';
+import type { JournalWriter } from '../journal.ts';
 import type { Mailboxes } from '../mailbox.ts';
-import { expiryAtRest, parcelDigest } from '../parcel-at-rest.ts';
+import { expiryAtRest, parcelDigest, storedParcelIds } from '../parcel-at-rest.ts';
 import type { ParcelDelivery } from '../parcel-delivery.ts';
 import type { Clock, StoredObject } from '../ports.ts';
 import type { Revocations } from '../revocations.ts';
@@ -70,6 +71,7 @@ export interface CargoProcessingParts {
   readonly revocations: Revocations;
   readonly certificates: CertificateCache;
   readonly clock: Clock;
+  readonly journal?: JournalWriter;
 }
 
 export class CargoProcessing {
@@ -211,7 +213,7 @@ export class CargoProcessing {
 
   /** Deletes the parcel from the mailbox of the gateway that signed the cargo, and from no other. */
   private async takeCollectionAck(bytes: Buffer, ids: TraceIds): Promise<ItemOutcome['result']> {
-    const { mailboxes } = this.parts;
+    const { mailboxes, journal } = this.parts;
     const peer = peerOf(ids);
     const { senderEndpointId: sender, recipientEndpointId: recipient, parcelId } = readParcelCollectionAck(bytes);
     Object.assign(ids, { sender, recipient, parcel: parcelId });
@@ -220,6 +222,8 @@ export class CargoProcessing {
       return 'repeated';
     }
     await mailboxes.remove(peer, entry);
+    // By the ids that it came with: this is the end of its way.
+    journal?.record({ event: 'acknowledged', door: 'cargo', ...storedParcelIds(entry), peer });
     return 'taken';
   }
 

@@ -8,6 +8,7 @@ import { MAX_CCA_OCTETS } from '../../awala/cargo/cargo-collection-authorization
 import { AwalaError } from '../../awala/errors.ts';
 import type { CargoCollection, OutgoingCargo } from '../../gateway/cargo/cargo-collection.ts';
 import type { CargoCollections } from '../../gateway/cargo/cargo-collections.ts';
+import { TELL_NOBODY, type TellOfCargo } from '../../gateway/cargo/cargo-events.ts';
 import { GatewayError, type GatewayErrorCode, type TraceIds } from '../../gateway/errors.ts';
 import { giveBack } from '../../gateway/give-back.ts';
 import { StoreError } from '../../gateway/ports.ts';
@@ -19,9 +20,22 @@ const AUTHORIZATION = /^(?:awala|relaynet)-cca +([a-z0-9+/]+={0,2}) *$/i;
 
 const MAX_AUTHORIZATION_LENGTH = Math.ceil(MAX_CCA_OCTETS / 3) * 4 + 32;
 
-/** The handler of the method. */
-export function collectCargo(collections: CargoCollections, log: Logger): NonNullable<CargoRelay['collectCargo']> {
-  return (call) => void serve(call, collections, log);
+/**
+ * The handler of the method.
+ *
+ * @param tell told of how each call ends
+ */
+export function collectCargo(
+  collections: CargoCollections,
+  log: Logger,
+  tell: TellOfCargo = TELL_NOBODY,
+): NonNullable<CargoRelay['collectCargo']> {
+  return (call) => void serve(call, collections, { log, tell });
+}
+
+interface Watchers {
+  readonly log: Logger;
+  readonly tell: TellOfCargo;
 }
 
 /** A status as the gRPC library takes it. */
@@ -37,7 +51,8 @@ class CourierGone extends Error {
 }
 
 /** Never rejects. */
-async function serve(call: CollectCargoCall, collections: CargoCollections, log: Logger): Promise<void> {
+async function serve(call: CollectCargoCall, collections: CargoCollections, watchers: Watchers): Promise<void> {
+  const { log, tell } = watchers;
   const ids: TraceIds = { trace: randomUUID() };
   const gone = new AbortController();
   const leave = (reason: string) => gone.abort(new CourierGone(reason));
@@ -47,6 +62,7 @@ async function serve(call: CollectCargoCall, collections: CargoCollections, log:
     const cca = readAuthorization(call.metadata);
     if (!cca) {
       log.info({ code: 'CCA_MISSING', ...ids }, 'Cargo collection refused');
+      tell({ event: 'collection-refused', ids, code: 'CCA_MISSING' });
       fail(call, { code: status.UNAUTHENTICATED, details: 'Metadata has no authorization with a CCA' });
       return;
     }
@@ -54,9 +70,10 @@ async function serve(call: CollectCargoCall, collections: CargoCollections, log:
     await deliver(call, collection, gone.signal, leave);
     const { cargoes, items, octets } = collection;
     log.info({ ...ids, cargoes, items, octets }, 'Cargo collected');
+    tell({ event: 'collected', ids });
     call.end();
   } catch (error) {
-    end(call, error, ids, log);
+    end(call, error, ids, watchers);
   }
 }
 
@@ -118,17 +135,20 @@ const STATUSES: Partial<Readonly<Record<GatewayErrorCode, status>>> = {
   CCA_SUPERSEDED: status.ABORTED,
 };
 
-function end(call: CollectCargoCall, error: unknown, ids: TraceIds, log: Logger): void {
+function end(call: CollectCargoCall, error: unknown, ids: TraceIds, { log, tell }: Watchers): void {
   if (error instanceof CourierGone) {
     log.info({ reason: error.message, ...ids }, 'Cargo collection broken off');
+    tell({ event: 'broken-off', ids });
     fail(call, { code: status.CANCELLED, details: error.message });
   } else if (error instanceof AwalaError || error instanceof GatewayError) {
     const { code, message } = error;
     log.info({ code, reason: message, ...ids }, 'Cargo collection refused');
+    tell({ event: 'collection-refused', ids, code });
     fail(call, refusal(error));
   } else {
     const isAway = error instanceof StoreError;
     log[isAway ? 'warn' : 'error']({ err: error, ...ids }, 'Cargo collection failed');
+    tell({ event: 'failed', ids });
     fail(call, { code: status.UNAVAILABLE, details: 'Cargo cannot be had now' });
   }
 }

@@ -6,6 +6,7 @@ import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { AwalaError } from '../../awala/errors.ts';
 import type { CargoDelivery as CargoDoor } from '../../gateway/cargo/cargo-delivery.ts';
+import { type CargoEvent, TELL_NOBODY, type TellOfCargo } from '../../gateway/cargo/cargo-events.ts';
 import { GatewayError, type TraceIds } from '../../gateway/errors.ts';
 import { StoreError } from '../../gateway/ports.ts';
 import type { CargoRelay, DeliverCargoCall } from './cargo-relay.ts';
@@ -18,14 +19,15 @@ const DEFAULT_QUIET = 300;
 /**
  * The handler of the method.
  *
- * @param quiet for how long nothing must have come before the newest cargo is acknowledged, in milliseconds
+ * @param options.quiet for how long nothing must have come before the newest cargo is acknowledged, in milliseconds
+ * @param options.tell told of what becomes of each cargo
  */
 export function deliverCargo(
   delivery: CargoDoor,
   log: Logger,
-  quiet: number = DEFAULT_QUIET,
+  { quiet = DEFAULT_QUIET, tell = TELL_NOBODY }: { quiet?: number; tell?: TellOfCargo } = {},
 ): NonNullable<CargoRelay['deliverCargo']> {
-  return (call) => new CargoReceiver(call, delivery, log, quiet).start();
+  return (call) => new CargoReceiver(call, { delivery, log, tell }, quiet).start();
 }
 
 /** One call. */
@@ -33,6 +35,7 @@ class CargoReceiver {
   private readonly call: DeliverCargoCall;
   private readonly delivery: CargoDoor;
   private readonly log: Logger;
+  private readonly tell: TellOfCargo;
   private readonly acks: HeldBackAcks;
   private inHand = 0;
   /** The courier said that nothing follows. */
@@ -41,10 +44,15 @@ class CargoReceiver {
   private hasFailed = false;
   private isOver = false;
 
-  constructor(call: DeliverCargoCall, delivery: CargoDoor, log: Logger, quiet: number) {
+  constructor(
+    call: DeliverCargoCall,
+    { delivery, log, tell }: { delivery: CargoDoor; log: Logger; tell: TellOfCargo },
+    quiet: number,
+  ) {
     this.call = call;
     this.delivery = delivery;
     this.log = log;
+    this.tell = tell;
     this.acks = new HeldBackAcks((id) => {
       if (!this.isOver) {
         call.write({ id });
@@ -84,22 +92,29 @@ class CargoReceiver {
   /** Whether the courier need not carry the cargo any more. */
   private async isTaken(cargo: Buffer, ids: TraceIds): Promise<boolean> {
     const { log } = this;
+    const began = performance.now();
+    const tell = (event: CargoEvent['event'], code?: string) =>
+      this.tell({ event, ids, took: performance.now() - began, ...(code !== undefined && { code }) });
     try {
       await this.delivery.deliver(cargo, ids);
       log.info({ ...ids, size: cargo.length }, 'Cargo accepted');
+      tell('accepted');
       return true;
     } catch (error) {
       if (error instanceof StoreError) {
         log.warn({ err: error, code: error.code, ...ids }, 'Cargo cannot be taken now');
+        tell('not-now', error.code);
         return false;
       }
       if (error instanceof AwalaError || error instanceof GatewayError) {
         const { code, message } = error;
         const isForNow = code === 'CARGO_FULL';
         log.info({ code, reason: message, ...ids }, isForNow ? 'Cargo cannot be taken now' : 'Cargo refused');
+        tell(isForNow ? 'not-now' : 'refused', code);
         return !isForNow;
       }
       log.error({ err: error, ...ids }, 'Cargo failed');
+      tell('failed');
       return false;
     }
   }

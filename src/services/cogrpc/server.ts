@@ -13,6 +13,7 @@ import { Neighbourhoods } from '../http/neighbourhoods.ts';
 import { TlsCertificate, type TlsFiles } from '../http/tls-certificate.ts';
 import type { Service } from '../service.ts';
 import { boundCalls } from './bounded-calls.ts';
+import { type OnCallEnd, watchCalls } from './call-watch.ts';
 import { CARGO_RELAY_NAMES, type CargoRelay, cargoRelayDefinition } from './cargo-relay.ts';
 import { checkHealth } from './check-health.ts';
 import { HEALTH_DEFINITION, HEALTH_NAME, Health } from './health.ts';
@@ -22,6 +23,8 @@ import { type CogRpcLimits, DEFAULT_COGRPC_LIMITS, MAX_GRPC_MESSAGE_OCTETS } fro
 const MAX_UNACKNOWLEDGED = 5;
 
 const DEFAULT_HEALTH_INTERVAL = 5000;
+
+const isHealth = (path: string) => path.startsWith(`/${HEALTH_NAME}/`);
 
 /** How often dropped connections are told in the log at most, in milliseconds. */
 const DROP_LOG_INTERVAL = 60_000;
@@ -41,6 +44,8 @@ export interface CogRpcServerOptions {
   readonly checkStores: () => Promise<void>;
   /** How often that is looked at for those who watch it, in milliseconds. */
   readonly healthInterval?: number;
+  /** Told of how each call ended. */
+  readonly onCallEnd?: OnCallEnd;
 }
 
 /**
@@ -81,6 +86,7 @@ export class CogRpcServer implements Service {
       'grpc.max_connection_age_grace_ms': limits.connectionAgeGrace,
       'grpc.enable_channelz': 0,
       interceptors: [
+        ...(options.onCallEnd ? [watchCalls(options.onCallEnd, isHealth)] : []),
         boundCalls(
           {
             maxCalls: limits.maxCalls,
@@ -89,7 +95,7 @@ export class CogRpcServer implements Service {
             idleTimeout: limits.callIdleTimeout,
             maxUnanswered: { DeliverCargo: MAX_UNACKNOWLEDGED },
           },
-          (path) => path.startsWith(`/${HEALTH_NAME}/`),
+          isHealth,
         ),
       ],
     });
@@ -115,6 +121,11 @@ export class CogRpcServer implements Service {
     }
     const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
     return `${this.certificate ? 'https' : 'http'}://${host}:${address.port}`;
+  }
+
+  /** When the TLS certificate in use ends, in milliseconds; undefined without TLS. */
+  get certificateExpiry(): number | undefined {
+    return this.certificate?.expiry;
   }
 
   /** Starts to listen; resolves with `url`. */

@@ -64,6 +64,8 @@ export interface HttpServerOptions {
   /** Shared by the servers of a process. */
   readonly bodyBudget?: BodyBudget;
   readonly limits?: Partial<HttpLimits>;
+  /** Told of each answer but those to probes: the route's path (empty where there is none), status, milliseconds. */
+  readonly onAnswer?: (route: string, status: number, took: number) => void;
   /** Counts requests for which no private gateway answers; by default they are not counted. */
   readonly addressLimits?: AddressLimits;
 }
@@ -158,6 +160,11 @@ export class HttpServer implements Service {
     return `${this.certificate ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
+  /** When the TLS certificate in use ends, in milliseconds; undefined without TLS. */
+  get certificateExpiry(): number | undefined {
+    return this.certificate?.expiry;
+  }
+
   /** Starts to listen; resolves with `url`. */
   async listen(): Promise<string> {
     const { host, port } = this.options;
@@ -225,7 +232,7 @@ export class HttpServer implements Service {
 
   /** Follows each request from its headers to its end, and counts those of strangers against their neighbourhood. */
   private limitRequests(app: FastifyInstance): void {
-    const { addressLimits } = this.options;
+    const { addressLimits, onAnswer } = this.options;
     app.addHook('onRequest', (request, _reply, done) => {
       this.sockets.begin(request.raw.socket);
       try {
@@ -244,6 +251,9 @@ export class HttpServer implements Service {
         this.sockets.prove(socket);
       } else if (!isProbe(request)) {
         void addressLimits?.countFailure('request', request.ip);
+      }
+      if (onAnswer && !isProbe(request)) {
+        onAnswer(request.routeOptions.url ?? '', reply.statusCode, reply.elapsedTime);
       }
       done();
     });

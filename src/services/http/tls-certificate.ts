@@ -50,6 +50,11 @@ export class TlsCertificate {
     return new TlsCertificate(files, log, pair);
   }
 
+  /** When the certificate in use ends, in milliseconds. */
+  get expiry(): number {
+    return Date.parse(new X509Certificate(this.pair.cert).validTo);
+  }
+
   /** What TLS servers are made with. */
   get secureContext(): Pair & { minVersion: 'TLSv1.2'; maxVersion: 'TLSv1.3' } {
     return { ...this.pair, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3' };

@@ -2,10 +2,7 @@
  * The ops port: what operators and their machines ask of this process.
  */
 import type { HttpServer } from '../http/server.ts';
-import type { Check } from '../service.ts';
-
-/** How long a check may take, in milliseconds. */
-const CHECK_TIMEOUT = 5000;
+import type { CheckFailure, CheckOutcome, CheckRounds } from './check-rounds.ts';
 
 /** One check's outcome, as `GET /ping` gives it. */
 export interface CheckResult {
@@ -15,43 +12,80 @@ export interface CheckResult {
   readonly error?: string;
 }
 
+/** One check's outcome, as `GET /readyz` gives it. */
+export interface ReadinessResult extends CheckResult {
+  /** Present where the gateway serves without it, though not as well: then it does not make the process unready. */
+  readonly optional?: true;
+  readonly code?: string;
+  /** ISO 8601. */
+  readonly since?: string;
+  /** What to look for in the logs: the field `incident`. */
+  readonly id?: string;
+}
+
+export interface OpsParts {
+  readonly checks: CheckRounds;
+  /** Why this process is about to end; undefined while it serves. */
+  readonly stopping: () => CheckFailure | undefined;
+  /** All metrics as Prometheus reads them, and the content type of that text. */
+  readonly metrics: { readonly contentType: string; text(): Promise<string> };
+}
+
 /**
  * Puts the ops routes on a server that does not listen yet.
  *
- * `GET /ping`: 200 if every check passes, else 503, with a JSON list of `CheckResult`.
- *
- * @param checks read at each request, so that services started later may be added
+ * - `GET /ping`: 200 if every check passes, else 503, with a JSON list of `CheckResult`.
+ * - `GET /livez`: 200 as long as the process answers at all; whatever else is away, a restart would not bring it back.
+ * - `GET /readyz`: 200 if requests may come, else 503, with a JSON list of `ReadinessResult`.
+ * - `GET /metrics`: for Prometheus.
  */
-export async function serveOps(server: HttpServer, { checks }: { checks: readonly Check[] }): Promise<void> {
-  /** One round of checks at a time, however many ask. */
-  let round: Promise<CheckResult[]> | undefined;
-  server.app.get('/ping', async (_request, reply) => {
-    round ??= Promise.all(checks.map(run)).finally(() => {
-      round = undefined;
-    });
-    const results = await round;
-    const failed = results.filter(({ ok }) => !ok);
-    if (failed.length > 0) {
-      server.log.warn({ failed }, 'Checks failed');
-    }
+export async function serveOps(server: HttpServer, { checks, stopping, metrics }: OpsParts): Promise<void> {
+  const { app } = server;
+  app.get('/ping', async (_request, reply) => {
+    const outcomes = await checks.look();
+    const results = outcomes.map(
+      ({ name, ok, failure }): CheckResult => ({
+        name,
+        ok,
+        ...(failure && { error: failure.error }),
+      }),
+    );
     return reply
-      .code(failed.length === 0 ? 200 : 503)
-      .header('content-type', 'application/json')
-      .send(Buffer.from(JSON.stringify(results)));
+      .code(outcomes.every(({ ok }) => ok) ? 200 : 503)
+      .header(...JSON_TYPE)
+      .send(json(results));
   });
+
+  app.get('/livez', async (_request, reply) => reply.header(...JSON_TYPE).send(json({ alive: true })));
+
+  app.get('/readyz', async (_request, reply) => {
+    const end = stopping();
+    const serving: CheckOutcome = { name: 'serving', ok: end === undefined, isOptional: false, failure: end };
+    // Nothing else matters then, and the others may be closed already.
+    const outcomes = end ? [serving] : [serving, ...(await checks.look())];
+    const isReady = outcomes.every(({ ok, isOptional }) => ok || isOptional);
+    return reply
+      .code(isReady ? 200 : 503)
+      .header(...JSON_TYPE)
+      .send(json(outcomes.map(readiness)));
+  });
+
+  app.get('/metrics', async (_request, reply) =>
+    reply.header('content-type', metrics.contentType).send(Buffer.from(await metrics.text())),
+  );
 }
 
-async function run(check: Check): Promise<CheckResult> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`No answer in ${CHECK_TIMEOUT / 1000} seconds`)), CHECK_TIMEOUT);
-  });
-  try {
-    await Promise.race([check.check(), timeout]);
-    return { name: check.name, ok: true };
-  } catch (error) {
-    return { name: check.name, ok: false, error: (error as Error).message };
-  } finally {
-    clearTimeout(timer);
+const JSON_TYPE = ['content-type', 'application/json'] as const;
+
+function json(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}
+
+function readiness({ name, ok, isOptional, failure }: CheckOutcome): ReadinessResult {
+  const optional = isOptional ? ({ optional: true } as const) : {};
+  if (!failure) {
+    return { name, ok, ...optional };
   }
+  const { code, since, id, error } = failure;
+  return { name, ok, ...optional, code, since: new Date(since).toISOString(), id, error };
 }

@@ -8,7 +8,7 @@ import { type Attempt, Destinations } from '../../gateway/destinations.ts';
 import type { InternetQueue } from '../../gateway/internet-queue.ts';
 import type { JournalWriter } from '../../gateway/journal.ts';
 import { type Outbox, readOutboxKey } from '../../gateway/outbox.ts';
-import { storedParcelIds } from '../../gateway/parcel-at-rest.ts';
+import { storedParcelIds, waitedSince } from '../../gateway/parcel-at-rest.ts';
 import type { Clock, JournalEntry, StoredObject, TakenItem } from '../../gateway/ports.ts';
 import { retryWait } from '../../gateway/retry.ts';
 import { fingerprintOf, type SentMemory } from '../../gateway/sent-memory.ts';
@@ -222,7 +222,7 @@ export class InternetDelivery {
    * @throws StoreError
    */
   private async deliverStored(item: TakenItem, attempt: Attempt): Promise<Outcome> {
-    const { queue, outbox, sent, deliver, log, journal } = this.parts;
+    const { queue, outbox, sent, deliver, clock, log, journal } = this.parts;
     const { peer, digest } = readOutboxKey(item.key);
     await this.nextTurn();
     const [stored, sentBefore] = await Promise.all([outbox.read(item.key), sent.fingerprint(digest)]);
@@ -231,6 +231,7 @@ export class InternetDelivery {
       return { end: () => queue.finish(item) };
     }
     const { destination = '' } = stored.metadata;
+    const standing: JournalEntry['standing'] = attempt.isOnTrial ? 'trial' : 'proven';
     const told = { ...storedParcelIds(stored), peer, destination, door: 'pohttp' };
     const fingerprint = fingerprintOf(stored.body);
     const { key, version, size, expiry } = stored;
@@ -240,6 +241,8 @@ export class InternetDelivery {
       log.info(told, 'Parcel was sent before');
       return { end: () => this.drop(parcel) };
     }
+    const began = clock.now();
+    const timed = () => ({ took: clock.now() - began, standing });
     try {
       await deliver(destination, stored.body);
     } catch (error) {
@@ -247,16 +250,16 @@ export class InternetDelivery {
         throw error;
       }
       if (!error.isFinal) {
-        return this.setBack(item, attempt, stored, error, told);
+        return this.setBack(item, attempt, stored, error, { told, timed: timed() });
       }
       const why = { code: error.code, reason: error.message };
       log.warn({ ...told, ...why }, 'Parcel refused for good');
-      journal.record({ event: 'given-up', ...told, ...why });
+      journal.record({ event: 'given-up', ...told, ...why, ...timed() });
       this.succeeded(attempt);
       return { end: () => this.drop(parcel) };
     }
     log.info(told, 'Parcel sent');
-    journal.record({ event: 'sent-on', ...told });
+    journal.record({ event: 'sent-on', ...told, ...timed(), waited: waitedSince(stored.arrival, clock.now()) });
     this.succeeded(attempt);
     return { end: () => this.completions.add(parcel) };
   }
@@ -285,7 +288,7 @@ export class InternetDelivery {
     attempt: Attempt,
     stored: StoredObject,
     { code, message: reason }: DeliveryFault,
-    told: Omit<JournalEntry, 'event'>,
+    { told, timed }: { told: Omit<JournalEntry, 'event'>; timed: Pick<JournalEntry, 'took' | 'standing'> },
   ): Outcome {
     const { queue, clock, chance, log, journal } = this.parts;
     if (this.end.signal.aborted) {
@@ -305,7 +308,7 @@ export class InternetDelivery {
     }
     const next = Math.max(due, rest ?? 0);
     log.info({ ...told, code, reason, attempts, next: new Date(next).toISOString() }, 'Parcel not sent yet');
-    journal.record({ event: 'postponed', ...told, code, reason, next });
+    journal.record({ event: 'postponed', ...told, ...timed, code, reason, next });
     if (rest === undefined) {
       return { end: () => queue.postpone(item, due) };
     }
