@@ -12,6 +12,7 @@ import { ConfigError } from '../config.ts';
 import { backupCommand } from './backup.ts';
 import { certificateCommand } from './certificate.ts';
 import { addCourierCommand } from './courier.ts';
+import { migrateCommand } from './migrate.ts';
 import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
 import { queueCommand } from './queue.ts';
@@ -90,6 +91,7 @@ for (const command of [
   backupCommand(process.env),
   restoreCommand(process.env),
   ...rotateCommands(process.env),
+  migrateCommand(process.env),
   certificateCommand(process.env),
   quickstartCommand(),
   pingCommand(),

@@ -79,9 +79,33 @@ export class IdentityKeyList {
    */
   add(number: number, { reference, spki }: IdentityKey, takeover: number): Promise<boolean> {
     const created = this.clock.now();
+    return this.create(number, { reference, spki }, { created, issuesFrom: created + takeover });
+  }
+
+  /**
+   * Adds a key that another implementation made, then, in milliseconds; it issues at once.
+   *
+   * @returns false when there is one of this number
+   * @throws StoreError
+   */
+  adopt(number: number, key: IdentityKey, created: number): Promise<boolean> {
+    return this.create(number, key, { created, issuesFrom: created });
+  }
+
+  /** How their keeper names all keys, also those that have ended; oldest first. @throws StoreError */
+  async references(): Promise<string[]> {
+    const records = await Array.fromAsync(this.records.list('identity-keys'));
+    return records.map(({ fields }) => fields['reference'] as string);
+  }
+
+  private create(
+    number: number,
+    { reference, spki }: Pick<IdentityKey, 'reference' | 'spki'>,
+    times: { readonly created: number; readonly issuesFrom: number },
+  ): Promise<boolean> {
     const { nodeId } = readRsaPublicKey(spki);
     const name = String(number).padStart(NUMBER_DIGITS, '0');
-    return this.records.create('identity-keys', name, { reference, nodeId, created, issuesFrom: created + takeover });
+    return this.records.create('identity-keys', name, { reference, nodeId, ...times });
   }
 }
 

@@ -71,6 +71,28 @@ export class SessionKeys {
     await this.records.delete('session-keys', nameOf(keyId, peer));
   }
 
+  /** Whether there is a key of this id, bound to `peer`, or to nobody where it is undefined. @throws StoreError */
+  async has(keyId: Buffer, peer: string | undefined): Promise<boolean> {
+    return (await this.records.get('session-keys', `${peer ?? UNBOUND}/${keyId.toString('hex')}`)) !== undefined;
+  }
+
+  /**
+   * Takes over a key that another implementation made; durable when it resolves. It stays until its expiry.
+   *
+   * @param times when it was made, and when it may go, in milliseconds
+   * @returns false when there is one of this id
+   * @throws StoreError
+   */
+  async adopt(
+    peer: string | undefined,
+    { keyId, privateKey }: Pick<SessionKeyPair, 'keyId' | 'privateKey'>,
+    { created, expiry }: { readonly created: number; readonly expiry: number },
+  ): Promise<boolean> {
+    const name = `${peer ?? UNBOUND}/${keyId.toString('hex')}`;
+    const fields = { privateKey: await this.wrapping.wrap(privateKey, wrappingContext(name)), created, expiry };
+    return this.records.create('session-keys', name, { ...fields, isLasting: true, isUsed: false }, expiry);
+  }
+
   /**
    * Finds the private half of a key by its id, for a message of `peer`.
    *

@@ -41,9 +41,13 @@ export class OfficialChannel {
     this.stores = stores;
   }
 
-  /** Registers with the gateway whose PoWeb has this URL, and keeps what a daemon keeps. */
+  /** Registers with the gateway whose PoWeb has this URL. */
   static async register(poweb: string): Promise<OfficialChannel> {
-    const privateGateway = await OfficialPrivateGateway.register(poweb);
+    return OfficialChannel.of(await OfficialPrivateGateway.register(poweb));
+  }
+
+  /** The channel of a private gateway that is registered; keeps what a daemon keeps. */
+  static async of(privateGateway: OfficialPrivateGateway): Promise<OfficialChannel> {
     const { identity, registration } = privateGateway;
     const { privateNodeCertificate, gatewayCertificate, sessionKey, internetGatewayInternetAddress } = registration;
     if (!sessionKey) {

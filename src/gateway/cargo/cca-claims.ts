@@ -48,7 +48,7 @@ export class CcaClaims {
    * @throws GatewayError CCA_SPENT; StoreError
    */
   async claim(cca: CcaName): Promise<CcaClaim> {
-    const key = createHash('sha256').update(`${cca.sender}\0${cca.messageId}`).digest('hex');
+    const key = claimKey(cca);
     // It is accepted for so long after its end, too.
     const claim = new CcaClaim(this.records, key, cca.expiry + CLOCK_DRIFT);
     try {
@@ -62,6 +62,15 @@ export class CcaClaims {
     this.signals.publish(channel(key), Buffer.from(`${claim.token}`));
     return claim;
   }
+
+  /** Whether a collection under this CCA has ended well. @throws StoreError */
+  async isSpent(cca: Pick<CcaName, 'sender' | 'messageId'>): Promise<boolean> {
+    return (await this.records.get('cca-claims', claimKey(cca)))?.fields['isSpent'] === true;
+  }
+}
+
+function claimKey({ sender, messageId }: Pick<CcaName, 'sender' | 'messageId'>): string {
+  return createHash('sha256').update(`${sender}\0${messageId}`).digest('hex');
 }
 
 /** One call's claim. */

@@ -56,6 +56,11 @@ export class CollectedParcels {
     return record !== undefined && content.equals(record.fields['content'] as Uint8Array);
   }
 
+  /** Whether `peer` is owed the acknowledgement of a parcel, whatever its octets were. @throws StoreError */
+  async isOwed(peer: string, name: ParcelName): Promise<boolean> {
+    return (await this.records.get(KIND, `${peer}/${parcelDigest(name)}`)) !== undefined;
+  }
+
   /**
    * Owes `peer` the acknowledgement of a parcel that was stored, or refused for good; durable when it resolves.
    *
