@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import {
   type ClientHttp2Session,
+  type ClientHttp2Stream,
   connect,
   createServer,
   type Http2Server,
@@ -11,6 +12,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 
 /** What becomes of one call. */
 export type Fate =
@@ -27,7 +29,7 @@ export type Fate =
 export interface GrpcProxy extends AsyncDisposable {
   /** HOST:PORT */
   readonly host: string;
-  /** How often each method was called, e.g. `Commit`, since the last `resetCounts`. */
+  /** How often each method was called, e.g. `Commit`, since the last `resetCounts`; by what `nameOf` makes of it. */
   readonly counts: Readonly<Record<string, number>>;
   resetCounts(): void;
   /** Decides on each call, and may take its time; all pass by default. */
@@ -38,8 +40,14 @@ export interface GrpcProxy extends AsyncDisposable {
   comeBack(): Promise<void>;
 }
 
-/** @param target HOST:PORT of the server, which speaks without TLS */
-export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
+/**
+ * @param target HOST:PORT of the server, which speaks without TLS
+ * @param nameOf names a call for the counts, by its method and the octets of its request
+ */
+export async function startGrpcProxy(
+  target: string,
+  nameOf: (method: string, request: Buffer) => string = (method) => method,
+): Promise<GrpcProxy> {
   const sessions = new Set<ServerHttp2Session>();
   let counts: Record<string, number> = {};
   let server: Http2Server;
@@ -71,7 +79,13 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
   const forward = async (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, upstream: ClientHttp2Session) => {
     stream.on('error', () => undefined);
     const method = `${headers[':path']}`.replace(/^.*\//, '');
-    counts[method] = (counts[method] ?? 0) + 1;
+    // None of the calls streams what it asks.
+    const request = await buffer(stream).catch(() => undefined);
+    if (!request) {
+      return;
+    }
+    const name = nameOf(method, request);
+    counts[name] = (counts[name] ?? 0) + 1;
     const fate = await proxy.decide(method);
     if (stream.destroyed) {
       return;
@@ -82,7 +96,7 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
       const refusal = { 'grpc-status': `${fate.status}`, 'grpc-message': encodeURIComponent(fate.message) };
       stream.respond({ ':status': 200, 'content-type': 'application/grpc+proto', ...refusal }, { endStream: true });
     } else if (fate !== 'hang') {
-      pipe(stream, headers, upstream, fate === 'lose-answer');
+      pass(stream, request, upstream.request(headers as OutgoingHttpHeaders), fate === 'lose-answer');
     }
   };
   const proxy: GrpcProxy = {
@@ -107,17 +121,11 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
   return proxy;
 }
 
-function pipe(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  upstream: ClientHttp2Session,
-  isLost: boolean,
-): void {
-  const call = upstream.request(headers as OutgoingHttpHeaders);
+function pass(stream: ServerHttp2Stream, request: Buffer, call: ClientHttp2Stream, isLost: boolean): void {
   let trailers: OutgoingHttpHeaders = {};
   call.on('error', () => stream.destroy());
   stream.on('close', () => call.close());
-  stream.pipe(call);
+  call.end(request);
   if (isLost) {
     call.resume();
     call.on('end', () => stream.session?.destroy());
