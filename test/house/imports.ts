@@ -31,7 +31,7 @@ export const ROOMS: readonly Room[] = [
   { path: 'src/config/', mayImport: [] },
   { path: 'src/config.ts', mayImport: ['src/config/'] },
   { path: 'src/log.ts', mayImport: [] },
-  { path: 'src/machine.ts', mayImport: ['src/gateway/ports.ts'] },
+  { path: 'src/machine.ts', mayImport: ['src/awala/session-key.ts', 'src/gateway/ports.ts'] },
   {
     path: 'src/compose',
     mayImport: [
