@@ -11,6 +11,7 @@ import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config.ts';
 import { backupCommand } from './backup.ts';
 import { certificateCommand } from './certificate.ts';
+import { costCommand } from './cost.ts';
 import { addCourierCommand } from './courier.ts';
 import { migrateCommand } from './migrate.ts';
 import { peersCommand } from './peers.ts';
@@ -93,6 +94,7 @@ for (const command of [
   ...rotateCommands(process.env),
   migrateCommand(process.env),
   certificateCommand(process.env),
+  costCommand(),
   quickstartCommand(),
   pingCommand(),
 ]) {

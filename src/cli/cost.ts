@@ -1,0 +1,144 @@
+/** `relay-gateway cost`: what the cloud charges for a million parcels, and for a million connected devices a month. */
+import { Command } from 'commander';
+import { COMMANDS_PER_WORKER_HOUR, OPERATIONS, type Operations, READS_PER_PROCESS_HOUR } from './cost-operations.ts';
+import { LIST_PRICES, type Prices, PricesError, readPrices } from './cost-prices.ts';
+import { table } from './table.ts';
+
+const BAD_USAGE = 2;
+
+const MILLION = 1e6;
+const DAYS = 30;
+const HOURS = DAYS * 24;
+const SECONDS = HOURS * 3600;
+const GB = 1e9;
+
+/** US dollars, by what they are for. */
+export interface Cost {
+  readonly what: string;
+  readonly storage: number;
+  readonly firestore: number;
+  readonly kms: number;
+  readonly redis: number;
+  readonly processes: number;
+  readonly total: number;
+}
+
+/** Of a million parcels of each kind, each on its whole way; and of a million connected devices for a month. */
+export interface CostReport {
+  readonly prices: Prices;
+  readonly parcels: readonly Cost[];
+  readonly devices: Cost;
+}
+
+/** The command, for the program to add to its own. */
+export function costCommand(): Command {
+  return new Command('cost')
+    .description('Tell what the cloud charges for a million parcels, and for a million connected devices a month.')
+    .option('--prices <file>', 'JSON with prices and assumptions in place of those that --json tells')
+    .option('--json', 'print JSON')
+    .action(({ prices, json }: { prices?: string; json?: true }) => {
+      try {
+        const report = costReport(prices === undefined ? LIST_PRICES : readPrices(prices));
+        console.log(json ? JSON.stringify(report, undefined, 2) : describe(report));
+      } catch (error) {
+        if (!(error instanceof PricesError)) {
+          throw error;
+        }
+        console.error(error.message);
+        process.exitCode = BAD_USAGE;
+      }
+    });
+}
+
+export function costReport(prices: Prices): CostReport {
+  const { delivered, collectedLive, collectedLater, internetBound, cargoBorne } = OPERATIONS;
+  const ways: [string, number, ...Operations[]][] = [
+    ['collected live', 0, delivered, collectedLive],
+    ['collected later', prices.waitingDays, delivered, collectedLater],
+    ['for the Internet', 0, internetBound],
+    // Thirty in one cargo: what the cargo itself costs is shared.
+    ['in cargo, collected live', 0, cargoBorne, share(OPERATIONS.cargo, 30), collectedLive],
+  ];
+  return {
+    prices,
+    parcels: ways.map(([what, days, ...operations]) => costOf(what, total(operations, MILLION), prices, { days })),
+    devices: costOfDevices(prices),
+  };
+}
+
+function costOfDevices(prices: Prices): Cost {
+  const { connection, registration } = OPERATIONS;
+  const processes = Math.ceil(MILLION / prices.devicesPerProcess);
+  const regular: Operations = {
+    firestoreReads: processes * HOURS * READS_PER_PROCESS_HOUR,
+    redisCommands: processes * HOURS * COMMANDS_PER_WORKER_HOUR,
+  };
+  const asked = total(
+    [
+      times(connection, MILLION * DAYS * prices.connectionsPerDeviceDay),
+      times(registration, MILLION * prices.registrationsPerDeviceMonth),
+      regular,
+    ],
+    1,
+  );
+  return costOf('connected devices, a month', asked, prices, { processes });
+}
+
+function costOf(
+  what: string,
+  asked: Required<Operations>,
+  prices: Prices,
+  { days = 0, processes = 0 }: { days?: number; processes?: number },
+): Cost {
+  const kept = (MILLION * prices.parcelOctets * days) / DAYS / GB;
+  const parts = {
+    storage:
+      (asked.classA * prices.classAPer10000 + asked.classB * prices.classBPer10000) / 1e4 +
+      kept * prices.storageGbMonth,
+    firestore:
+      (asked.firestoreReads * prices.firestoreReadsPer100000 +
+        asked.firestoreWrites * prices.firestoreWritesPer100000 +
+        asked.firestoreDeletes * prices.firestoreDeletesPer100000) /
+      1e5,
+    kms:
+      (asked.kmsOperations * prices.kmsOperationsPer10000) / 1e4 + (processes > 0 ? 2 * prices.kmsKeyVersionMonth : 0),
+    redis: (asked.redisCommands / (prices.redisCommandsPerSecond * SECONDS)) * prices.redisMonth,
+    processes: processes * prices.processMonth,
+  };
+  return { what, ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
+}
+
+function total(operations: readonly Operations[], of: number): Required<Operations> {
+  const sum = (name: keyof Operations) => of * operations.reduce((so, each) => so + (each[name] ?? 0), 0);
+  return {
+    classA: sum('classA'),
+    classB: sum('classB'),
+    firestoreReads: sum('firestoreReads'),
+    firestoreWrites: sum('firestoreWrites'),
+    firestoreDeletes: sum('firestoreDeletes'),
+    kmsOperations: sum('kmsOperations'),
+    redisCommands: sum('redisCommands'),
+  };
+}
+
+const times = (operations: Operations, factor: number): Operations => total([operations], factor);
+const share = (operations: Operations, among: number): Operations => times(operations, 1 / among);
+
+function describe({ parcels, devices }: CostReport): string {
+  const dollars = (amount: number) => amount.toFixed(2);
+  const row = ({ what, storage, firestore, kms, redis, processes, total: sum }: Cost) => [
+    what,
+    ...[storage, firestore, kms, redis, processes, sum].map(dollars),
+  ];
+  const rows = [
+    ['US dollars', 'storage', 'Firestore', 'KMS', 'Redis', 'processes', 'total'],
+    ...parcels.map(row).map(([what = '', ...amounts]) => [`a million parcels, ${what}`, ...amounts]),
+    ...[row(devices)].map(([what = '', ...amounts]) => [`a million ${what}`, ...amounts]),
+  ];
+  return [
+    table(rows),
+    '',
+    'Operations as they are counted by the tests, at list prices, without traffic to the Internet.',
+    'With --json come the prices and assumptions, each of which --prices replaces.',
+  ].join('\n');
+}
