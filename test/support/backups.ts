@@ -17,6 +17,9 @@ import { projectRoot } from './gateway.ts';
 import { manyRecords } from './records.ts';
 import { type CommandOutcome, runRelayGateway } from './relay-gateway.ts';
 
+/** Records that are written at the same time. */
+const AT_ONCE = 2000;
+
 export interface Vault extends Disposable {
   /** Where everything is; it goes with it. */
   readonly folder: string;
@@ -94,8 +97,14 @@ export async function fillDirectory(vault: Vault, name: string, records = 0): Pr
   await vault.ask(['identity'], { DATA_DIR: directory });
   if (records > 0) {
     await using backends = await openLocalBackends({ directory, clock: machineClock, random: machineRandom });
-    const all = [...manyRecords(records, machineClock.now())];
-    await Promise.all(all.map(({ kind, key, fields, expiry }) => backends.records.put(kind, key, fields, expiry)));
+    const batch: Promise<void>[] = [];
+    for (const { kind, key, fields, expiry } of manyRecords(records, machineClock.now())) {
+      batch.push(backends.records.put(kind, key, fields, expiry));
+      if (batch.length === AT_ONCE) {
+        await Promise.all(batch.splice(0));
+      }
+    }
+    await Promise.all(batch);
   }
   return directory;
 }
