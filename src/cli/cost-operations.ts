@@ -46,8 +46,8 @@ export const OPERATIONS = {
   registration: { firestoreWrites: 3, firestoreDeletes: 3, kmsOperations: 2, redisCommands: 7 },
 } as const satisfies Record<string, Operations>;
 
-/** Documents of Firestore that a process looks at each hour, to learn what was blocked or revoked elsewhere. */
-export const READS_PER_PROCESS_HOUR = 2400;
+/** Documents of Firestore that a process looks at each hour at most, to learn what was blocked or revoked elsewhere. */
+export const READS_PER_PROCESS_HOUR = 3000;
 
 /** Commands of Redis by which a worker looks for work each hour, where nobody wakes it. */
 export const COMMANDS_PER_WORKER_HOUR = 7200;

@@ -53,11 +53,11 @@ export function costCommand(): Command {
 export function costReport(prices: Prices): CostReport {
   const { delivered, collectedLive, collectedLater, internetBound, cargoBorne } = OPERATIONS;
   const ways: [string, number, ...Operations[]][] = [
-    ['collected live', 0, delivered, collectedLive],
-    ['collected later', prices.waitingDays, delivered, collectedLater],
-    ['for the Internet', 0, internetBound],
+    ['parcels, collected live', 0, delivered, collectedLive],
+    ['parcels, collected later', prices.waitingDays, delivered, collectedLater],
+    ['parcels, for the Internet', 0, internetBound],
     // Thirty in one cargo: what the cargo itself costs is shared.
-    ['in cargo, collected live', 0, cargoBorne, share(OPERATIONS.cargo, 30), collectedLive],
+    ['parcels, in cargo, collected live', 0, cargoBorne, share(OPERATIONS.cargo, 30), collectedLive],
   ];
   return {
     prices,
@@ -124,19 +124,21 @@ function total(operations: readonly Operations[], of: number): Required<Operatio
 const times = (operations: Operations, factor: number): Operations => total([operations], factor);
 const share = (operations: Operations, among: number): Operations => times(operations, 1 / among);
 
-function describe({ parcels, devices }: CostReport): string {
-  const dollars = (amount: number) => amount.toFixed(2);
+/** The report in columns, for people. */
+export function costTable({ parcels, devices }: CostReport): string {
   const row = ({ what, storage, firestore, kms, redis, processes, total: sum }: Cost) => [
-    what,
-    ...[storage, firestore, kms, redis, processes, sum].map(dollars),
+    `a million ${what}`,
+    ...[storage, firestore, kms, redis, processes, sum].map((dollars) => dollars.toFixed(2)),
   ];
-  const rows = [
+  return table([
     ['US dollars', 'storage', 'Firestore', 'KMS', 'Redis', 'processes', 'total'],
-    ...parcels.map(row).map(([what = '', ...amounts]) => [`a million parcels, ${what}`, ...amounts]),
-    ...[row(devices)].map(([what = '', ...amounts]) => [`a million ${what}`, ...amounts]),
-  ];
+    ...[...parcels, devices].map(row),
+  ]);
+}
+
+function describe(report: CostReport): string {
   return [
-    table(rows),
+    costTable(report),
     '',
     'Operations as they are counted by the tests, at list prices, without traffic to the Internet.',
     'With --json come the prices and assumptions, each of which --prices replaces.',

@@ -3,7 +3,10 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { suite, test } from 'node:test';
+import { costReport, costTable } from '../../src/cli/cost.ts';
+import { LIST_PRICES } from '../../src/cli/cost-prices.ts';
 import { effectiveValues } from '../../src/config.ts';
+import { RECORD_KINDS } from '../../src/gateway/ports.ts';
 import { projectRoot, sourceFiles } from './source-files.ts';
 
 const read = (file: string) => readFileSync(path.join(projectRoot, file), 'utf8');
@@ -15,6 +18,16 @@ suite('Documents', () => {
       rows.map(([, variable, value]) => ({ variable, value: value ?? '' })),
       effectiveValues({}).map(({ variable, value }) => ({ variable, value: value ?? '' })),
     );
+  });
+
+  test('of operators set up a collection of Firestore for every kind of record', () => {
+    const [, collections = ''] = /^for records in ([^;]+); do$/m.exec(read('docs/operate.md')) ?? [];
+    assert.deepEqual(collections.replaceAll('\\\n', '').split(/\s+/).sort(), [...RECORD_KINDS].sort());
+  });
+
+  test('of performance print what the cloud costs as the command does', () => {
+    const [, printed = ''] = /^```\n(US dollars [^`]+)```$/m.exec(read('docs/performance.md')) ?? [];
+    assert.equal(printed, `${costTable(costReport(LIST_PRICES))}\n`);
   });
 
   test('name only npm scripts that there are', () => {
