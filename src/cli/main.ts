@@ -67,9 +67,17 @@ program
 
 program
   .command('config')
-  .description('Print the effective settings and where each came from.')
+  .description('Print the effective settings and where each came from; or edit the file that they come from.')
+  .option('--edit', 'edit an environment file in $EDITOR; it is checked as a whole before it is written')
+  .option('--file <path>', 'the file to edit', '/etc/relay-gateway/environment')
   .option('--json', 'print JSON')
-  .action(async (options: { json?: true }) => {
+  .addHelpText('after', '\nExample:\n  $ relay-gateway config --edit --file gateway.env')
+  .action(async ({ edit, file, ...options }: { edit?: true; file: string; json?: true }) => {
+    if (edit) {
+      const { editConfig } = await import('./edit-config.ts');
+      process.exitCode = await editConfig(process.env, file);
+      return;
+    }
     const { showConfig } = await import('./config.ts');
     showConfig(process.env, options);
   });
