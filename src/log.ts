@@ -1,6 +1,8 @@
 /**
  * The log: JSON lines on standard output, by pino. No payload, no key and no credential is ever written to it.
  */
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
 import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger };
@@ -12,6 +14,27 @@ export interface Log {
   /** Flushes, and writes nothing from then on. */
   close(): Promise<void>;
 }
+
+export interface LogOptions {
+  /** Whether addresses of people are written whole, or as the /24 or /48 that they are in; short by default. */
+  readonly addresses?: 'short' | 'full';
+  /** The field of the text; `msg` by default. */
+  readonly messageKey?: string;
+}
+
+/** Names of levels as Google Cloud reads them: https://cloud.google.com/logging/docs/structured-logging */
+const SEVERITIES: Readonly<Record<string, string>> = {
+  trace: 'DEBUG',
+  debug: 'DEBUG',
+  info: 'INFO',
+  warn: 'WARNING',
+  error: 'ERROR',
+  fatal: 'CRITICAL',
+};
+
+/** What is left of an address in the log, in bits. */
+const SHORT_IPV4 = 24;
+const SHORT_IPV6 = 48;
 
 /** Lines are written together once they have so many octets, since each write costs as much as a signature check. */
 const WRITE_OCTETS = 4096;
@@ -31,7 +54,7 @@ const FLUSH_TIME = 1000;
  *
  * @param level of pino: `fatal` to `trace`, or `silent`
  */
-export function openLog(level: string): Log {
+export function openLog(level: string, options: LogOptions = {}): Log {
   const destination = pino.destination({
     dest: 1,
     sync: false,
@@ -60,7 +83,7 @@ export function openLog(level: string): Log {
       });
     });
   return {
-    logger: createLogger(level, destination),
+    logger: createLogger(level, destination, options),
     flush,
     async close() {
       await flush();
@@ -70,6 +93,42 @@ export function openLog(level: string): Log {
 }
 
 /** The same log, to any stream. */
-export function createLogger(level: string, destination: DestinationStream): Logger {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+export function createLogger(
+  level: string,
+  destination: DestinationStream,
+  { addresses = 'short', messageKey = 'msg' }: LogOptions = {},
+): Logger {
+  return pino(
+    {
+      level,
+      base: null,
+      messageKey,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label, number) => ({ severity: SEVERITIES[label] ?? 'DEFAULT', level: number }) },
+      serializers: { err: describeError, address: addresses === 'full' ? String : shortAddress },
+    },
+    destination,
+  );
+}
+
+/** Of an error only what we know: libraries hang commands and requests on theirs, with passwords and payloads in them. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) {
+    return { message: String(error) };
+  }
+  // Its message and stack have those of its causes.
+  const { type, message, stack } = pino.stdSerializers.err(error);
+  const { code } = error as { code?: unknown };
+  return { type, message, stack, ...((typeof code === 'string' || typeof code === 'number') && { code }) };
+}
+
+/** The /24 or /48 that an address is in; IPv4 addresses inside IPv6 count as IPv4. */
+export function shortAddress(text: unknown): string {
+  if (typeof text !== 'string' || isIP(text) === 0) {
+    return 'unknown';
+  }
+  const address = ipaddr.process(text);
+  const bits = address.kind() === 'ipv4' ? SHORT_IPV4 : SHORT_IPV6;
+  const octets = address.toByteArray().map((octet, index) => (index < bits / 8 ? octet : 0));
+  return `${ipaddr.fromByteArray(octets).toString()}/${bits}`;
 }

@@ -28,7 +28,7 @@ const SAME_SIGNAL = 200;
  */
 export async function serve(environment: Environment, version: string): Promise<number> {
   const config = readConfig(environment);
-  const log = openLog(config.logLevel);
+  const log = openLog(config.logLevel, { addresses: config.logAddresses, messageKey: config.logMessageKey });
   endOnFaults(log);
   using manager = findServiceManager(environment, log.logger);
   const toldToStop = stopSignal(log);

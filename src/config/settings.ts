@@ -104,6 +104,8 @@ export const SETTINGS = {
   trustedProxies: setting('TRUSTED_PROXIES', '', listOf(addressRange)),
 
   logLevel: setting('LOG_LEVEL', 'info', oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])),
+  logAddresses: setting('LOG_ADDRESSES', 'short', oneOf(['short', 'full'])),
+  logMessageKey: setting('LOG_MESSAGE_KEY', 'msg', oneOf(['msg', 'message'])),
 
   bodiesInFlight: setting('BODIES_IN_FLIGHT', '256MiB', octets(16 * 1024 ** 2)),
   connectionsPerPort: setting('CONNECTIONS_PER_PORT', '25000', integer(1, 1_000_000)),

@@ -53,7 +53,10 @@ export async function startGateway(
   const directory = options.directory ?? temporaryDirectory();
   const read = readConfig({ ...FREE_PORTS, DATA_DIR: directory, ...options.environment });
   const config = { ...read, services: options.services ?? read.services };
-  const logger = createLogger(options.log ? config.logLevel : 'silent', options.log ?? { write: () => undefined });
+  const logger = createLogger(options.log ? config.logLevel : 'silent', options.log ?? { write: () => undefined }, {
+    addresses: config.logAddresses,
+    messageKey: config.logMessageKey,
+  });
   const gateway = await composeGateway(config, logger, options.clock);
   const urls = Object.fromEntries(gateway.services.map(({ name, url }) => [name, url]));
   const { id: nodeId, internetAddress } = gateway.identity;

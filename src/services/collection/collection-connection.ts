@@ -50,6 +50,8 @@ export interface ConnectionParts {
 /** What is known until the handshake is done, and forgotten then. */
 export interface Handshake {
   readonly options: CollectionOptions;
+  /** The client's. */
+  readonly address: string;
   /** Called when the client did not prove who it is. */
   readonly onFailure: () => void;
   /** Called when it has proved who it is, or is gone. */
@@ -218,7 +220,7 @@ export class CollectionConnection implements CollectionOutlet {
     }
   }
 
-  private begin({ options, onEnd }: OpenHandshake, peers: readonly string[]): void {
+  private begin({ options, address, onEnd }: OpenHandshake, peers: readonly string[]): void {
     const { collections, times, log } = this.parts;
     if (!this.handshake) {
       // It is gone.
@@ -231,7 +233,7 @@ export class CollectionConnection implements CollectionOutlet {
       this.end();
       return;
     }
-    log.info({ collection: this.id, peers, ...options }, 'Collection started');
+    log.info({ collection: this.id, peers, address, ...options }, 'Collection started');
     this.deadline = performance.now() + times.maxAge * (1 - this.spread / 10);
     this.collection = collection;
   }
@@ -243,7 +245,8 @@ export class CollectionConnection implements CollectionOutlet {
       return;
     }
     const { code, message } = error;
-    this.parts.log.info({ collection: this.id, code, reason: message }, 'Handshake refused');
+    const address = this.handshake?.address;
+    this.parts.log.info({ collection: this.id, code, reason: message, address }, 'Handshake refused');
     this.refusal = code === 'PEER_LIMITED' ? CloseCode.COME_BACK : CloseCode.CANNOT_ACCEPT;
     this.deadline = performance.now() + this.parts.times.failureDelay;
     if (error instanceof AwalaError) {

@@ -165,6 +165,7 @@ export class CollectionDoor {
       this.countHandshake(block, 1);
       const handshake = {
         options,
+        address,
         onFailure: () => this.countFailure(address),
         onEnd: (hasProved: boolean) => {
           this.inHandshake.delete(connection);

@@ -51,7 +51,7 @@ export function answerRefusals(
     } else if (error instanceof StoreError) {
       log.warn({ err: error, code, status, ...ids }, 'Refused');
     } else {
-      log.info({ code, status, reason: message, ...ids }, 'Refused');
+      log.info({ code, status, reason: message, address: request.ip, ...ids }, 'Refused');
     }
     if (error instanceof HttpError && status === SERVICE_UNAVAILABLE) {
       reply.header('retry-after', String(error.retryAfter));

@@ -72,7 +72,7 @@ function serveRegistration(app: FastifyInstance, server: HttpServer, parts: PoWe
       ),
     );
     ids.peer = registered.peer;
-    log.info(ids, 'Private gateway registered');
+    log.info({ ...ids, address: request.ip }, 'Private gateway registered');
     return reply
       .header('content-type', 'application/vnd.awala.node-registration.registration')
       .send(registered.registration);
