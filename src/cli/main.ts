@@ -18,6 +18,7 @@ import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
 import { queueCommand } from './queue.ts';
 import { quickstartCommand } from './quickstart.ts';
+import { recoverCommand } from './recover.ts';
 import { recoveryKeyCommand } from './recovery-key.ts';
 import { restoreCommand } from './restore.ts';
 import { rotateCommands } from './rotate.ts';
@@ -99,6 +100,7 @@ for (const command of [
   recoveryKeyCommand(),
   backupCommand(process.env),
   restoreCommand(process.env),
+  recoverCommand(process.env),
   ...rotateCommands(process.env),
   migrateCommand(process.env),
   certificateCommand(process.env),

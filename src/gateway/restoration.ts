@@ -8,15 +8,20 @@ import type { Records } from './ports.ts';
 const KIND = 'configuration';
 const KEY = 'restore';
 
-/** Where the stores of a fleet are, as its first process noted it. */
-const FLEET_NOTE = 'fleet';
+/** What else is noted of stores: where those of a fleet are, and when they were examined for damage. */
+const NOTES: readonly string[] = ['fleet', 'recovery'];
 
 /**
  * Whether a record tells of these stores and the processes on them rather than of the gateway: it is not restored, and
  * stores that have no others are empty.
  */
 export function isOfStores({ kind, key }: { kind: string; key: string }): boolean {
-  return kind === 'leases' || (kind === KIND && (key === KEY || key === FLEET_NOTE));
+  return kind === 'leases' || (kind === KIND && (key === KEY || NOTES.includes(key)));
+}
+
+/** Whether this is the record that says that a restore has not ended. */
+export function isUnfinishedRestore({ kind, key }: { kind: string; key: string }): boolean {
+  return kind === KIND && key === KEY;
 }
 
 /** The id of the backup that is being restored; undefined where none is. @throws StoreError */

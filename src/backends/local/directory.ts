@@ -47,7 +47,8 @@ export class DataDirectoryError extends Error {
 }
 
 const KEY_OCTETS = 32;
-const KEY_CONTEXT = 'data-directory';
+/** What the proof of the master key in the format's file is tied to. */
+export const KEY_CONTEXT = 'data-directory';
 const KEY_TEXT = /^[0-9a-f]{64}\n?$/;
 
 export class DataDirectory {
@@ -145,8 +146,11 @@ export async function readMasterKey(directory: string, random: Random): Promise<
 /**
  * SQLite's exclusive lock on a file of its own: the kernel drops it when the process ends, however it ends, so that
  * none is ever stale.
+ *
+ * @returns what is to be closed in the end
+ * @throws DataDirectoryError DATA_DIR_IN_USE
  */
-function takeLock(path: string): DatabaseSync {
+export function takeLock(path: string): DatabaseSync {
   const file = join(path, 'lock');
   createPrivate(file);
   const lock = new DatabaseSync(file, { timeout: 0 });
@@ -178,9 +182,14 @@ async function initialize(path: string, random: Random): Promise<LocalKeyWrappin
     createPrivate(file);
   }
   const wrapping = new LocalKeyWrapping(readKey(path), random);
+  await writeFormat(path, wrapping);
+  return wrapping;
+}
+
+/** Says that all is there, and under which key; durable when it resolves. */
+export async function writeFormat(path: string, wrapping: LocalKeyWrapping): Promise<void> {
   const keyCheck = (await wrapping.wrap(Buffer.alloc(0), KEY_CONTEXT)).toString('base64');
   writeDurably(formatFile(path), `${JSON.stringify({ format: FORMAT, keyCheck })}\n`);
-  return wrapping;
 }
 
 async function openKey(path: string, random: Random): Promise<LocalKeyWrapping> {
@@ -209,7 +218,8 @@ async function openKey(path: string, random: Random): Promise<LocalKeyWrapping> 
   return wrapping;
 }
 
-function readFormat(path: string): { format: number; keyCheck: string } {
+/** @throws DataDirectoryError DATA_DIR_FORMAT_UNKNOWN when it is damaged */
+export function readFormat(path: string): { format: number; keyCheck: string } {
   try {
     const { format, keyCheck } = JSON.parse(readFileSync(formatFile(path), 'utf8')) as Record<string, unknown>;
     if (typeof format === 'number' && typeof keyCheck === 'string') {
@@ -223,7 +233,8 @@ function readFormat(path: string): { format: number; keyCheck: string } {
   throw new DataDirectoryError('DATA_DIR_FORMAT_UNKNOWN', `${formatFile(path)} is damaged`);
 }
 
-function readKey(path: string): Buffer {
+/** The master key. Secret. @throws DataDirectoryError DATA_DIR_KEY_* */
+export function readKey(path: string): Buffer {
   const file = keyFile(path);
   if (!existsSync(file)) {
     throw new DataDirectoryError('DATA_DIR_KEY_MISSING', `${file} is missing: without it no stored secret can be read`);
@@ -253,8 +264,8 @@ function writeDurably(file: string, text: string): void {
   syncDirectory(dirname(file));
 }
 
-/** SQLite gives the files beside it the same mode. */
-function createPrivate(file: string): void {
+/** An empty file, where there is none, for its owner only. SQLite gives the files beside it the same mode. */
+export function createPrivate(file: string): void {
   if (!existsSync(file)) {
     closeSync(openSync(file, 'a', 0o600));
     syncDirectory(dirname(file));
@@ -275,10 +286,12 @@ export function storeFiles(path: string): Record<FileName, string> {
   return { objects: join(path, 'objects.sqlite'), records: join(path, 'records.sqlite') };
 }
 
-function formatFile(path: string): string {
+/** Which format the directory has, and a proof of its master key. */
+export function formatFile(path: string): string {
   return join(path, 'format.json');
 }
 
-function keyFile(path: string): string {
+/** The master key's file. */
+export function keyFile(path: string): string {
   return join(path, 'master.key');
 }

@@ -77,6 +77,7 @@ async function importKey(reference: string, pkcs8: Buffer): Promise<IdentityKey>
   return { reference, spki, privateKey, publicKey, crypto: webcrypto as Crypto };
 }
 
-function wrappingContext(reference: string): string {
+/** What a wrapped identity key is tied to. */
+export function wrappingContext(reference: string): string {
   return `identity-key/${reference}`;
 }

@@ -390,6 +390,6 @@ export class StoreFiles {
 }
 
 /** Threads run from source in development and from the build in an image. */
-function threadFile(name: string): URL {
+export function threadFile(name: string): URL {
   return new URL(`./${name}${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 }
