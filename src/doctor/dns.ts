@@ -67,7 +67,7 @@ export class Dns {
       throw new DoctorFault(
         'RESOLVER_AWAY',
         `Resolver ${this.resolver.host}: ${(error as Error).message}`,
-        'Check that this machine reaches the Internet, or name another DNS-over-HTTPS resolver with --resolver',
+        'Check that this machine reaches the Internet, or name another DNS-over-HTTPS resolver (--resolver; for quickstart --set RESOLVER_URL=…)',
         { cause: error },
       );
     }

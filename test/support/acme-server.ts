@@ -31,8 +31,7 @@ export interface AcmeServer extends AsyncDisposable {
   forget(name: string): void;
 }
 
-/** @param options.validity seconds that its certificates are valid */
-export async function startAcmeServer({ validity = 90 * 86_400 } = {}): Promise<AcmeServer> {
+export async function startAcmeServer(): Promise<AcmeServer> {
   await using stack = new AsyncDisposableStack();
   const directory = mkdtempSync(path.join(tmpdir(), 'relay-gateway-acme-'));
   stack.defer(() => rmSync(directory, { recursive: true, force: true }));
@@ -51,7 +50,7 @@ export async function startAcmeServer({ validity = 90 * 86_400 } = {}): Promise<
     privateKey: tls.keyFile,
     httpPort: challengePort,
     tlsPort: 1,
-    certificateValidityPeriod: validity,
+    certificateValidityPeriod: 90 * 86_400,
     domainBlocklist: ['blocked-domain.example'],
   };
   writeFileSync(configFile, JSON.stringify({ pebble }));
