@@ -3,6 +3,7 @@
  */
 import { FirestoreClient as VendorClient } from '@google-cloud/firestore-api';
 import { credentials } from '@grpc/grpc-js';
+import { CHANNEL } from '../channel.ts';
 import { callFirestore, type Operation } from './calls.ts';
 import type { Document, Timestamp } from './document-fields.ts';
 import { isRefusal, isUnclear } from './errors.ts';
@@ -39,14 +40,6 @@ export interface NameRange {
 
 /** The client makes no attempts of its own, so that those of `callFirestore` are all there are. */
 const ONCE = { retry: null, retryRequestOptions: { retries: 0, noResponseRetries: 0 } };
-
-const CHANNEL = {
-  // A connection whose other end is gone without a word is given up in time, and one that was refused is soon tried again.
-  'grpc.keepalive_time_ms': 30_000,
-  'grpc.keepalive_timeout_ms': 10_000,
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 1000,
-};
 
 export class FirestoreClient implements AsyncDisposable {
   private readonly settings: VendorSettings;

@@ -20,8 +20,9 @@ import { type Document, hasMark, readExpiry, readFields, type Timestamp, writeDo
 import type { DocumentNames } from './document-names.ts';
 import type { FirestoreClient, Write, WriteOutcome } from './firestore-client.ts';
 
-/** Documents that are read in one call at most. */
-const PAGE_DOCUMENTS = 300;
+/** Documents of the first page of a list, since many a reader needs no more; each page has thrice as many as the last. */
+const FIRST_PAGE = 100;
+const LARGEST_PAGE = 1000;
 
 const MARK_OCTETS = 12;
 
@@ -124,17 +125,16 @@ export class FirestoreRecords implements Records, AsyncDisposable {
   async *list(kind: RecordKind, prefix = ''): AsyncIterable<StoredRecord> {
     const before = this.names.afterPrefix(kind, prefix);
     const { parent } = this.names;
-    for (let from = this.names.startingWith(kind, prefix), isAfter = false; ; isAfter = true) {
-      const page = await this.client.range(this.operation('list', kind, prefix), {
-        ...{ parent, collection: kind, from, isAfter, before },
-        limit: PAGE_DOCUMENTS,
-      });
+    let from = this.names.startingWith(kind, prefix);
+    for (let limit = FIRST_PAGE, isAfter = false; ; limit = Math.min(3 * limit, LARGEST_PAGE), isAfter = true) {
+      const range = { parent, collection: kind, from, isAfter, before, limit };
+      const page = await this.client.range(this.operation('list', kind, prefix), range);
       for (const document of page) {
         if (this.isLive(document)) {
           yield readRecord(this.names.keyOf(document.name as string), document);
         }
       }
-      if (page.length < PAGE_DOCUMENTS) {
+      if (page.length < limit) {
         return;
       }
       from = page.at(-1)?.name as string;

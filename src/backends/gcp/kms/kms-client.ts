@@ -6,6 +6,7 @@
  */
 import { KeyManagementServiceClient } from '@google-cloud/kms';
 import { credentials } from '@grpc/grpc-js';
+import { CHANNEL } from '../channel.ts';
 import { crc32c } from '../crc32c.ts';
 import { type AttemptOptions, type CallBounds, callKms, DEFAULT_BOUNDS } from './calls.ts';
 import { KmsError } from './errors.ts';
@@ -45,7 +46,7 @@ export class KmsClient implements AsyncDisposable {
 
   constructor({ endpoint, bounds = DEFAULT_BOUNDS }: KmsClientOptions) {
     this.bounds = bounds;
-    this.settings = endpoint === undefined ? {} : elsewhere(endpoint);
+    this.settings = { ...CHANNEL, ...(endpoint !== undefined && elsewhere(endpoint)) };
   }
 
   /** What kind of key this is, e.g. `ASYMMETRIC_SIGN`. @throws KmsError, StoreError, as all others */
