@@ -12,8 +12,9 @@ import { type Config, controlSocketPath } from './config.ts';
 import type { ConnectionParams } from './gateway/connection-params.ts';
 import type { Identity } from './gateway/identity.ts';
 import type { Clock } from './gateway/ports.ts';
-import type { Logger } from './log.ts';
+import { type Logger, setLevel } from './log.ts';
 import { openControlSocket } from './services/control/control-socket.ts';
+import { DebugMode, debugAnswers } from './services/control/debug-mode.ts';
 import { CheckRounds } from './services/ops/check-rounds.ts';
 import { Ending } from './services/ops/ending.ts';
 import type { Server, Service } from './services/service.ts';
@@ -74,7 +75,16 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   }
   stack.use(watchGateway(config, logger, { telemetry, core, checks: rounds, servers }));
 
-  stack.use(await openControlSocket(controlSocketPath(config.dataDirectory), controlAnswers(core, logger)));
+  const debug = stack.use(
+    new DebugMode({
+      log: logger,
+      setLevel: (level) => setLevel(logger, level),
+      level: config.logLevel,
+      now: () => core.clock.now(),
+    }),
+  );
+  const answers = { ...controlAnswers(core, logger), ...debugAnswers(debug) };
+  stack.use(await openControlSocket(controlSocketPath(config.dataDirectory), answers));
   stack.use(keepHouse(config, logger, core));
   stack.use(watchBlocks(logger, core));
 

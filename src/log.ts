@@ -92,23 +92,40 @@ export function openLog(level: string, options: LogOptions = {}): Log {
   };
 }
 
-/** The same log, to any stream. */
+/** Each log with its children: a child keeps the level that it was made with. */
+const families = new WeakMap<Logger, Logger[]>();
+
+/** The same log, to any stream. Children are remembered as long as it is, so they are to be few. */
 export function createLogger(
   level: string,
   destination: DestinationStream,
   { addresses = 'short', messageKey = 'msg' }: LogOptions = {},
 ): Logger {
-  return pino(
+  const family: Logger[] = [];
+  const logger = pino(
     {
       level,
       base: null,
       messageKey,
+      onChild: (child: Logger) => {
+        family.push(child);
+      },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label, number) => ({ severity: SEVERITIES[label] ?? 'DEFAULT', level: number }) },
       serializers: { err: describeError, address: addresses === 'full' ? String : shortAddress },
     },
     destination,
   );
+  family.push(logger);
+  families.set(logger, family);
+  return logger;
+}
+
+/** Sets the level of a log that `createLogger` made, and of all its children. */
+export function setLevel(logger: Logger, level: string): void {
+  for (const one of families.get(logger) ?? []) {
+    one.level = level;
+  }
 }
 
 /** Of an error only what we know: libraries hang commands and requests on theirs, with passwords and payloads in them. */

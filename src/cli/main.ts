@@ -13,6 +13,7 @@ import { backupCommand } from './backup.ts';
 import { certificateCommand } from './certificate.ts';
 import { costCommand } from './cost.ts';
 import { addCourierCommand } from './courier.ts';
+import { debugCommand } from './debug.ts';
 import { migrateCommand } from './migrate.ts';
 import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
@@ -103,6 +104,7 @@ for (const command of [
   recoverCommand(process.env),
   ...rotateCommands(process.env),
   migrateCommand(process.env),
+  debugCommand(process.env),
   certificateCommand(process.env),
   costCommand(),
   quickstartCommand(),

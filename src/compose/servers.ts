@@ -75,7 +75,10 @@ export async function openServers(
       trustedProxies: config.trustedProxies,
       bodyBudget,
       addressLimits: limits,
-      onAnswer: (route, status, took) => metrics.answered(name, route, status, took),
+      onAnswer(route, status, took) {
+        metrics.answered(name, route, status, took);
+        logger.debug({ service: name, route, status, took }, 'Answered');
+      },
       limits: {
         maxConnections: config.connectionsPerPort,
         maxConnectionsPerAddress: config.socketsPerAddress,

@@ -9,7 +9,7 @@ import { machineChance } from '../machine.ts';
 import type { CheckRounds } from '../services/ops/check-rounds.ts';
 import type { Server } from '../services/service.ts';
 import { GatewayMetrics } from '../telemetry/gateway-metrics.ts';
-import { measuredPorts, measuredWrapping } from '../telemetry/measured-ports.ts';
+import { measuredPorts, measuredWrapping, type OnBackingCall } from '../telemetry/measured-ports.ts';
 import { addProcessMetrics } from '../telemetry/process-metrics.ts';
 import { watchedJournal } from '../telemetry/watched-journal.ts';
 import { watchEventLoop } from '../workers/event-loop-watch.ts';
@@ -30,6 +30,8 @@ export interface Telemetry extends AsyncDisposable {
   /** Told of what happens to parcels and to cargo; never throws and never waits. */
   onParcel(entry: JournalEntry): void;
   onCargo(event: CargoEvent): void;
+  /** Told of each call of what messages, records and keys are kept in. */
+  readonly onBackingCall: OnBackingCall;
 }
 
 export function openTelemetry(logger: Logger): Telemetry {
@@ -38,8 +40,19 @@ export function openTelemetry(logger: Logger): Telemetry {
   addProcessMetrics(metrics.metrics, () => loop.delays, version());
   return {
     metrics,
-    onParcel: (entry) => metrics.parcel(entry),
-    onCargo: (event) => metrics.cargo(event),
+    onParcel(entry) {
+      metrics.parcel(entry);
+      logger.debug(entry, 'Message event');
+    },
+    onCargo(event) {
+      metrics.cargo(event);
+      const { ids, ...rest } = event;
+      logger.debug({ ...ids, ...rest }, 'Cargo event');
+    },
+    onBackingCall(call) {
+      metrics.backingCall(call);
+      logger.trace(call, 'Store called');
+    },
     async [Symbol.asyncDispose]() {
       loop[Symbol.dispose]();
     },
@@ -49,7 +62,7 @@ export function openTelemetry(logger: Logger): Telemetry {
 /** The same backends, whose calls and events are told. */
 export function watchBackends(backends: Backends, config: Config, telemetry: Telemetry): Backends {
   const { objectStore: objects, records, signals, keys } = config;
-  const onCall = telemetry.metrics.backingCall.bind(telemetry.metrics);
+  const onCall = telemetry.onBackingCall;
   return {
     ...backends,
     ...measuredPorts(backends, { objects, records, signals, keys }, onCall),

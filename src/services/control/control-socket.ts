@@ -9,11 +9,16 @@ import { rmSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { dirname, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 
 /** What a question is about: the names and values of its query. */
 export type ControlParameters = Readonly<Record<string, string>>;
 
-/** What the gateway answers, by question: `GET identity`, or `POST peers/block` for what changes something. */
+/**
+ * What the gateway answers, by question: `GET identity`, or `POST peers/block` for what changes something. A value goes as
+ * JSON, octets and streams of them as they are.
+ */
 export type ControlAnswers = Readonly<Record<string, (parameters: ControlParameters) => Promise<unknown>>>;
 
 /** Takes away group's and others' permissions, and execution. */
@@ -72,6 +77,13 @@ async function isAnswered(path: string): Promise<boolean> {
 }
 
 function reply(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
+  const isRaw = Buffer.isBuffer(value) || value instanceof Readable;
+  const type = isRaw ? 'application/octet-stream' : 'application/json';
+  response.writeHead(status, { 'content-type': type, connection: 'close' });
+  if (isRaw) {
+    // Whoever asked and went away wants no more of it.
+    pipeline(Buffer.isBuffer(value) ? Readable.from([value]) : value, response).catch(() => undefined);
+    return;
+  }
   response.end(JSON.stringify(value));
 }
