@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import type { Clock } from '../gateway/ports.ts';
 import type { Logger } from '../log.ts';
 import { machineRandom } from '../machine.ts';
+import { rarely } from './patience.ts';
 
 /** @throws Error in one line, when the database cannot be used or does not answer within `START_PATIENCE` */
 export async function openDatabase(
@@ -21,7 +22,7 @@ export async function openDatabase(
     emulator: config.firestoreEmulatorHost,
     clock,
     random: machineRandom,
-    log: logger,
+    log: rarely(logger),
     startPatience: config.startPatience,
   });
 }

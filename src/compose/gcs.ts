@@ -4,6 +4,7 @@ import { openGcs } from '../backends/gcp/gcs/open-gcs.ts';
 import type { Config } from '../config.ts';
 import type { Clock } from '../gateway/ports.ts';
 import type { Logger } from '../log.ts';
+import { rarely } from './patience.ts';
 
 /** @throws Error in one line, when the bucket cannot be used or does not answer within `START_PATIENCE` */
 export async function openBucket(config: Config, logger: Logger | undefined, clock: Clock): Promise<GcsObjectStore> {
@@ -14,7 +15,7 @@ export async function openBucket(config: Config, logger: Logger | undefined, clo
     bucket: config.gcsBucket,
     clock,
     maxAge: config.gcsMaxAge,
-    log: logger,
+    log: rarely(logger),
     apiEndpoint: config.storageEmulatorHost,
     startPatience: config.startPatience,
   });

@@ -4,6 +4,7 @@ import type { Config } from '../config.ts';
 import type { Clock, Records } from '../gateway/ports.ts';
 import type { Logger } from '../log.ts';
 import { machineRandom } from '../machine.ts';
+import { rarely } from './patience.ts';
 
 /** @throws Error in one line, when KMS cannot be reached within `START_PATIENCE`, or a key in it cannot be used */
 export async function openKeys(
@@ -22,5 +23,6 @@ export async function openKeys(
     random: machineRandom,
     patience: config.startPatience,
     ...parts,
+    log: rarely(parts.log),
   });
 }

@@ -1,4 +1,4 @@
-/** Waits at the start for what is away, as each backend does while it is opened. */
+/** Waits at the start for what is away, as each backend does while it is opened; and tells of it now and then. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreError } from '../gateway/ports.ts';
 import type { Logger } from '../log.ts';
@@ -17,20 +17,29 @@ export async function patiently<Outcome>(
   attempt: () => Promise<Outcome>,
   { until, log }: { until: number; log: Logger | undefined },
 ): Promise<Outcome> {
-  for (let told = Number.NEGATIVE_INFINITY; ; ) {
+  for (const told = rarely(log); ; await pause(PAUSE)) {
     try {
       return await attempt();
     } catch (error) {
       const isAway = error instanceof StoreError && error.code === 'STORE_AWAY';
-      const now = performance.now();
-      if (!isAway || now + PAUSE > until) {
+      if (!isAway || performance.now() + PAUSE > until) {
         throw error;
       }
-      if (now - told >= TELL_INTERVAL) {
-        told = now;
-        log?.warn({ reason: error.message }, 'A store is away; waiting for it');
-      }
-      await pause(PAUSE);
+      told.warn({ reason: error.message }, 'A store is away; waiting for it');
     }
   }
+}
+
+/** A log of warnings that leaves out those that come soon after the last one. */
+export function rarely(log: Logger | undefined): { warn(details: object, message: string): void } {
+  let last = Number.NEGATIVE_INFINITY;
+  return {
+    warn(details, message) {
+      const now = performance.now();
+      if (now - last >= TELL_INTERVAL) {
+        last = now;
+        log?.warn(details, message);
+      }
+    },
+  };
 }

@@ -21,8 +21,9 @@ export interface RedisBackends extends AsyncDisposable {
 
 /** How long a start waits for Redis, in milliseconds. */
 const LONGEST_START = 60_000;
-/** How often the log tells that it waits, in milliseconds. */
-const TELL_INTERVAL = 5000;
+/** After which time the log tells that it waits, and how often then, in milliseconds. */
+const FIRST_TELL = 1000;
+const TELL_INTERVAL = 15_000;
 
 const SILENT: RedisLog = { info() {}, warn() {}, error() {} };
 
@@ -79,8 +80,8 @@ async function waitForRedis(
   const end = new AbortController();
   const ready = Promise.all([signals.whenJoined(), client.whenReadyOnce()]).then(() => true);
   const late = async () => {
-    for (let waited = 0; waited < longestStart; waited += TELL_INTERVAL) {
-      await pause(Math.min(TELL_INTERVAL, longestStart - waited), undefined, { signal: end.signal });
+    for (let waited = 0, wait = FIRST_TELL; waited < longestStart; waited += wait, wait = TELL_INTERVAL) {
+      await pause(Math.min(wait, longestStart - waited), undefined, { signal: end.signal });
       log.warn({ reason: client.reason }, 'Waiting for Redis');
     }
     return false;
