@@ -4,7 +4,7 @@ import { writeParcelCountersignature } from '../../src/awala/poweb/countersignat
 import type { TraceIds } from '../../src/gateway/errors.ts';
 import { readOutboxKey } from '../../src/gateway/outbox.ts';
 import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
-import type { ObjectEntry, TakenItem, WorkQueue } from '../../src/gateway/ports.ts';
+import type { ObjectEntry, StoredObject, TakenItem, WorkQueue } from '../../src/gateway/ports.ts';
 import { fingerprintOf } from '../../src/gateway/sent-memory.ts';
 import { CLOCK_DRIFT, DAY, HOUR } from '../../src/gateway/time.ts';
 import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
