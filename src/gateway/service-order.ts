@@ -18,6 +18,9 @@ export function orderServices<Record extends ServiceRecord>(
   records: readonly Record[],
   chance: () => number,
 ): Record[] {
+  if (records.length < 2) {
+    return [...records];
+  }
   const ordered: Record[] = [];
   const priorities = [...new Set(records.map(({ priority }) => priority))].sort((one, other) => one - other);
   for (const priority of priorities) {

@@ -8,9 +8,9 @@ import type { ObjectEntry, StoredObject } from './ports.ts';
 /** Entries that are kept in mind at a time: some 8 MiB. The mailbox is listed once for each such page. */
 const PAGE = 16_384;
 
-/** How many parcels are read ahead, and how many octets of them: a larger one is read by itself. */
-const AHEAD = 16;
-const AHEAD_OCTETS = 1024 * 1024;
+/** How many parcels are read at once, and how many octets of them: a larger one is read by itself. */
+const AT_ONCE = 32;
+const OCTETS_AT_ONCE = 1024 * 1024;
 
 /**
  * Entries in the order of their arrival. Those that arrive meanwhile come last, if they come at all.
@@ -48,7 +48,8 @@ export async function* oldestFirst(
 }
 
 /**
- * Reads parcels in the order of their entries; those that are gone are passed over.
+ * Reads parcels in the order of their entries, the next ones while those before are used; those that are gone are passed
+ * over. Many at once, since stores find them together for less than one after another.
  *
  * @returns each with the entry that it was found by: a newer version may have come in its place
  * @throws StoreError
@@ -57,31 +58,57 @@ export async function* readParcels(
   mailboxes: Mailboxes,
   entries: AsyncIterable<ObjectEntry>,
 ): AsyncGenerator<{ entry: ObjectEntry; stored: StoredObject }> {
-  const ahead: { entry: ObjectEntry; stored: Promise<StoredObject | undefined> }[] = [];
-  let octets = 0;
-  const next = async () => {
-    const { entry, stored } = ahead.shift() as (typeof ahead)[number];
-    octets -= entry.size;
-    return { entry, stored: await stored };
-  };
-  for await (const entry of entries) {
-    while (ahead.length > 0 && (ahead.length >= AHEAD || octets + entry.size > AHEAD_OCTETS)) {
-      const { entry: oldest, stored } = await next();
-      if (stored) {
-        yield { entry: oldest, stored };
-      }
+  let ahead: Reading[] = [];
+  for await (const batch of batches(entries)) {
+    if (octetsOf(ahead.map(({ entry }) => entry)) + octetsOf(batch) > OCTETS_AT_ONCE) {
+      yield* found(ahead);
+      ahead = [];
     }
-    const stored = mailboxes.read(entry.key, entry);
-    // Told when its turn comes, unless whoever collects has left by then.
-    stored.catch(() => undefined);
-    ahead.push({ entry, stored });
+    const reading = batch.map((entry) => ({ entry, stored: mailboxes.read(entry.key, entry) }));
+    for (const { stored } of reading) {
+      // Told when its turn comes, unless whoever collects has left by then.
+      stored.catch(() => undefined);
+    }
+    yield* found(ahead);
+    ahead = reading;
+  }
+  yield* found(ahead);
+}
+
+/** An entry whose parcel is being read. */
+interface Reading {
+  readonly entry: ObjectEntry;
+  readonly stored: Promise<StoredObject | undefined>;
+}
+
+function octetsOf(entries: readonly ObjectEntry[]): number {
+  return entries.reduce((sum, { size }) => sum + size, 0);
+}
+
+async function* found(reading: readonly Reading[]): AsyncGenerator<{ entry: ObjectEntry; stored: StoredObject }> {
+  for (const { entry, stored } of reading) {
+    const parcel = await stored;
+    if (parcel) {
+      yield { entry, stored: parcel };
+    }
+  }
+}
+
+/** Entries in their order, as many together as may be read at once. */
+async function* batches(entries: AsyncIterable<ObjectEntry>): AsyncGenerator<ObjectEntry[]> {
+  let batch: ObjectEntry[] = [];
+  let octets = 0;
+  for await (const entry of entries) {
+    if (batch.length > 0 && (batch.length >= AT_ONCE || octets + entry.size > OCTETS_AT_ONCE)) {
+      yield batch;
+      batch = [];
+      octets = 0;
+    }
+    batch.push(entry);
     octets += entry.size;
   }
-  while (ahead.length > 0) {
-    const { entry, stored } = await next();
-    if (stored) {
-      yield { entry, stored };
-    }
+  if (batch.length > 0) {
+    yield batch;
   }
 }
 

@@ -26,6 +26,8 @@ export class InternetResolver {
   private readonly dns: DnsOverHttps;
   private readonly chance: () => number;
   private readonly asksMachine: boolean;
+  /** What answers say, while they are remembered: each parcel asks. */
+  private readonly services = new WeakMap<DnsAnswer, readonly ServiceRecord[]>();
 
   /**
    * @param parts.chance gives a number from 0 up to 1
@@ -54,7 +56,8 @@ export class InternetResolver {
     if (answer.isNoName) {
       return [{ name: internetAddress, port: HTTPS_PORT }];
     }
-    const services = servicesOf(answer);
+    const services = this.services.get(answer) ?? servicesOf(answer);
+    this.services.set(answer, services);
     if (services.length === 0) {
       throw new DeliveryFault('NAME_UNRESOLVED', `The DNS has no service at ${internetAddress}`);
     }
