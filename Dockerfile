@@ -51,7 +51,8 @@ LABEL org.opencontainers.image.title="relay-gateway" \
       org.opencontainers.image.created="${CREATED}"
 COPY --from=build /root-of-image /
 COPY --from=warm /app/node_modules/.cache /app/node_modules/.cache
-ENV PATH=/usr/local/bin:/usr/bin NODE_ENV=production BIND_HOST=0.0.0.0 OPS_BIND_HOST=0.0.0.0 DATA_DIR=/data
+# SQLite makes temporary files, and the root is read-only.
+ENV PATH=/usr/local/bin:/usr/bin NODE_ENV=production BIND_HOST=0.0.0.0 OPS_BIND_HOST=0.0.0.0 DATA_DIR=/data SQLITE_TMPDIR=/data
 WORKDIR /app
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
