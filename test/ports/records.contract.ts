@@ -149,6 +149,44 @@ export function recordsContract(name: string, open: () => Promise<RecordsUnderTe
       assert.deepEqual((await store.records.get('configuration', 'a'))?.fields, { n: 2 });
     });
 
+    test('tells when each record expires', async () => {
+      await using store = await open();
+      const expiry = store.clock.now() + 1500;
+      await store.records.put('configuration', 'goes', {}, expiry);
+      await store.records.put('configuration', 'stays', {});
+      assert.equal((await store.records.get('configuration', 'goes'))?.expiry, expiry);
+      const listed = await Array.fromAsync(store.records.list('configuration'));
+      assert.deepEqual(
+        listed.map((record) => [record.key, record.expiry]),
+        [
+          ['goes', expiry],
+          ['stays', undefined],
+        ],
+      );
+    });
+
+    test('copies all records as of one instant, whatever is written meanwhile', async () => {
+      await using store = await open();
+      const { records, clock } = store;
+      const expiry = clock.now() + 1000;
+      await records.put('private-gateways', 'a', { octets: Buffer.from([1]) }, expiry);
+      await records.put('configuration', 'b', { text: 'before' });
+      await records.put('session-keys', 'c/d', {});
+      assert.ok(records.snapshot);
+      await using snapshot = await records.snapshot();
+      await records.put('configuration', 'b', { text: 'after' });
+      await records.delete('session-keys', 'c/d');
+      await records.put('leases', 'later', {});
+      const copies = await Array.fromAsync(snapshot.read());
+      const byKey = copies.toSorted((one, other) => (one.key < other.key ? -1 : 1));
+      assert.deepEqual(byKey, [
+        { kind: 'private-gateways', key: 'a', fields: { octets: Buffer.from([1]) }, expiry },
+        { kind: 'configuration', key: 'b', fields: { text: 'before' } },
+        { kind: 'session-keys', key: 'c/d', fields: {} },
+      ]);
+      assert.equal(snapshot.damaged, 0);
+    });
+
     test('deletes with and without a version', async () => {
       await using store = await open();
       assert.equal(await store.records.delete('configuration', 'a'), true);

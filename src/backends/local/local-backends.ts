@@ -88,7 +88,7 @@ export async function openLocalBackends({
   const journal = opened.use(new LocalJournal({ directory: directory.path, clock, log, maxOctets: journalOctets }));
   const quarantine = new Quarantine({ files, log, clock });
   const objects = await LocalObjectStore.open({ files, quarantine, clock });
-  const records = await LocalRecords.open({ files, quarantine, clock });
+  const records = await LocalRecords.open({ files, quarantine, clock, path: directory.storeFiles.records });
   const meters = new LocalMeters(clock);
   const work = new LocalWorkQueue({ files, clock });
   let verified = clock.now();

@@ -3,10 +3,12 @@
  */
 
 import { setImmediate } from 'node:timers/promises';
-import type { Clock, RecordFields, RecordKind, Records, RecordValue, StoredRecord } from '../../gateway/ports.ts';
+import type { Clock, RecordFields, RecordKind, Records, RecordsSnapshot, StoredRecord } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Row } from './reader.ts';
+import { readFields, writeFields } from './record-fields.ts';
+import { openRecordsSnapshot } from './snapshot.ts';
 import type { StoreFiles } from './store-files.ts';
 import { Ticks } from './ticks.ts';
 import type { SqlValue, Statement } from './writer-messages.ts';
@@ -28,6 +30,8 @@ interface RecordsParts {
   readonly files: StoreFiles;
   readonly quarantine: Quarantine;
   readonly clock: Clock;
+  /** The file that they are in. */
+  readonly path: string;
 }
 
 export class LocalRecords implements Records {
@@ -35,11 +39,13 @@ export class LocalRecords implements Records {
   private readonly quarantine: Quarantine;
   private readonly clock: Clock;
   private readonly ticks: Ticks;
+  private readonly path: string;
 
   private constructor(parts: RecordsParts, ticks: Ticks) {
     this.files = parts.files;
     this.quarantine = parts.quarantine;
     this.clock = parts.clock;
+    this.path = parts.path;
     this.ticks = ticks;
   }
 
@@ -159,6 +165,10 @@ export class LocalRecords implements Records {
     }
   }
 
+  async snapshot(): Promise<RecordsSnapshot> {
+    return openRecordsSnapshot(this.path, this.clock);
+  }
+
   /** Deletes expired records, a bounded batch at a time. @returns how many there were */
   async deleteExpired(): Promise<number> {
     for (let deleted = 0; ; ) {
@@ -219,29 +229,4 @@ export class LocalRecords implements Records {
 function versionNumber(version: string): number {
   const number = Number.parseInt(version, 36);
   return Number.isSafeInteger(number) && number.toString(36) === version ? number : -1;
-}
-
-/** Fields as JSON, octets as `[base64]`: no field is an array, so that the two cannot be confused. */
-function writeFields(fields: RecordFields): string {
-  return JSON.stringify(
-    Object.fromEntries(
-      Object.entries(fields).map(([name, value]) => {
-        if (typeof value === 'number' && !Number.isFinite(value)) {
-          throw new TypeError(`Field ${name} is not a finite number`);
-        }
-        return [name, value instanceof Uint8Array ? [Buffer.from(value).toString('base64')] : value];
-      }),
-    ),
-  );
-}
-
-/** What `writeFields` wrote. */
-export function readFields(json: string): RecordFields {
-  const fields = JSON.parse(json) as Record<string, Exclude<RecordValue, Uint8Array> | [string]>;
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [
-      name,
-      Array.isArray(value) ? Buffer.from(value[0], 'base64') : value,
-    ]),
-  );
 }

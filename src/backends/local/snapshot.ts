@@ -16,7 +16,7 @@ import {
 import { checksum } from './checksum.ts';
 import { readMasterKey, storeFiles } from './directory.ts';
 import { PRIVATE_KEYS_KIND } from './identity-keys.ts';
-import { readFields } from './records.ts';
+import { readFields } from './record-fields.ts';
 import { READER_PRAGMAS } from './schema.ts';
 
 /** Rows between two turns of the event loop. */

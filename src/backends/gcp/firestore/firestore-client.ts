@@ -3,6 +3,7 @@
  */
 import { FirestoreClient as VendorClient } from '@google-cloud/firestore-api';
 import { credentials } from '@grpc/grpc-js';
+import { StoreError } from '../../../gateway/ports.ts';
 import { CHANNEL } from '../channel.ts';
 import { callFirestore, type Operation } from './calls.ts';
 import type { Document, Timestamp } from './document-fields.ts';
@@ -36,6 +37,8 @@ export interface NameRange {
   readonly isAfter: boolean;
   readonly before: string;
   readonly limit: number;
+  /** As they were then, within the last hour; undefined for as they are. */
+  readonly readTime: Timestamp | undefined;
 }
 
 /** The client makes no attempts of its own, so that those of `callFirestore` are all there are. */
@@ -59,6 +62,20 @@ export class FirestoreClient implements AsyncDisposable {
     return answer?.found ?? undefined;
   }
 
+  /** The database's own time, up to which all writes that were answered are seen. */
+  async time(operation: Operation, database: string): Promise<Timestamp> {
+    const name = `${database}/documents/configuration/time`;
+    const [answer] = await this.call(operation, (client, timeout) =>
+      collect<{ readTime?: Timestamp }>(
+        client.batchGetDocuments({ database, documents: [name] }, { timeout, ...ONCE }),
+      ),
+    );
+    if (!answer?.readTime) {
+      throw new StoreError('STORE_AWAY', `Firestore could not ${operation.what}: it did not tell the time`);
+    }
+    return answer.readTime;
+  }
+
   async write(operation: Operation, database: string, write: Write): Promise<WriteOutcome> {
     let wasUnclear = false;
     return this.call(operation, async (client, timeout) => {
@@ -76,7 +93,7 @@ export class FirestoreClient implements AsyncDisposable {
   }
 
   async range(operation: Operation, range: NameRange): Promise<Document[]> {
-    const { parent, collection, from, isAfter, before, limit } = range;
+    const { parent, collection, from, isAfter, before, limit, readTime } = range;
     const field = { fieldPath: '__name__' };
     const bound = (op: 'GREATER_THAN' | 'GREATER_THAN_OR_EQUAL' | 'LESS_THAN', referenceValue: string) => ({
       fieldFilter: { field, op, value: { referenceValue } },
@@ -93,7 +110,9 @@ export class FirestoreClient implements AsyncDisposable {
       limit: { value: limit },
     };
     const answers = await this.call(operation, (client, timeout) =>
-      collect<{ document?: Document | null }>(client.runQuery({ parent, structuredQuery }, { timeout, ...ONCE })),
+      collect<{ document?: Document | null }>(
+        client.runQuery({ parent, structuredQuery, ...(readTime && { readTime }) }, { timeout, ...ONCE }),
+      ),
     );
     return answers.flatMap(({ document }) => document ?? []);
   }

@@ -9,9 +9,11 @@
 import {
   type Clock,
   type Random,
+  RECORD_KINDS,
   type RecordFields,
   type RecordKind,
   type Records,
+  type RecordsSnapshot,
   type StoredRecord,
   StoreError,
 } from '../../../gateway/ports.ts';
@@ -122,12 +124,39 @@ export class FirestoreRecords implements Records, AsyncDisposable {
     return outcome.isWritten;
   }
 
-  async *list(kind: RecordKind, prefix = ''): AsyncIterable<StoredRecord> {
+  list(kind: RecordKind, prefix = ''): AsyncIterable<StoredRecord> {
+    return this.listAt(undefined, kind, prefix);
+  }
+
+  /** As of the moment of the call, for an hour: so long does Firestore keep what was changed. */
+  async snapshot(): Promise<RecordsSnapshot> {
+    const readTime = await this.client.time(this.operation('read', 'configuration', 'time'), this.names.database);
+    const instant = Number(readTime.seconds) * 1000 + Math.floor((readTime.nanos ?? 0) / 1e6);
+    const listAt = (kind: RecordKind) => this.listAt(readTime, kind, '');
+    return {
+      ...{ instant, count: undefined, damaged: 0 },
+      async *read() {
+        for (const kind of RECORD_KINDS) {
+          for await (const { key, fields, expiry } of listAt(kind)) {
+            yield { kind, key, fields, ...(expiry !== undefined && { expiry }) };
+          }
+        }
+      },
+      async [Symbol.asyncDispose]() {},
+    };
+  }
+
+  /** @param readTime as of when; undefined for now, page by page */
+  private async *listAt(
+    readTime: Timestamp | undefined,
+    kind: RecordKind,
+    prefix: string,
+  ): AsyncIterable<StoredRecord> {
     const before = this.names.afterPrefix(kind, prefix);
     const { parent } = this.names;
     let from = this.names.startingWith(kind, prefix);
     for (let limit = FIRST_PAGE, isAfter = false; ; limit = Math.min(3 * limit, LARGEST_PAGE), isAfter = true) {
-      const range = { parent, collection: kind, from, isAfter, before, limit };
+      const range = { parent, collection: kind, from, isAfter, before, limit, readTime };
       const page = await this.client.range(this.operation('list', kind, prefix), range);
       for (const document of page) {
         if (this.isLive(document)) {
@@ -190,5 +219,5 @@ function readRecord(key: string, document: Document): StoredRecord {
   const { seconds, nanos } = document.updateTime as Timestamp;
   const expiry = readExpiry(document);
   const version = `${seconds}.${nanos}${expiry === undefined ? '' : `.${expiry}`}`;
-  return { key, version, fields: readFields(document) };
+  return { key, version, fields: readFields(document), ...(expiry !== undefined && { expiry }) };
 }
