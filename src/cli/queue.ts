@@ -65,17 +65,25 @@ export function queueCommand(environment: Environment): Command {
   return command;
 }
 
-function describeList({ destinations, isTruncated }: DestinationList): string {
-  if (destinations.length === 0) {
-    return 'No parcels wait for Internet nodes';
-  }
+function describeList({ destinations, isTruncated, givenUp }: DestinationList): string {
   const rows = destinations.map(({ destination, parcels, next, rests }) => [
     destination,
     `${parcels}`,
     `next try ${next}`,
     rests ? `rests until ${rests}` : '',
   ]);
-  return isTruncated ? `${table(rows)}\nand more` : table(rows);
+  const lines = [rows.length === 0 ? 'No parcels wait for Internet nodes' : table(rows)];
+  if (isTruncated) {
+    lines.push('and more');
+  }
+  if (givenUp.length > 0) {
+    const gone = givenUp.map(({ queue, group, key, attempts, expiry }) => [
+      ...[queue, group, key],
+      ...[`postponed ${attempts} times`, `expired ${expiry}`],
+    ]);
+    lines.push('Given up, since it expired:', table(gone));
+  }
+  return lines.join('\n');
 }
 
 function describeParcels({ destination, parcels, isTruncated }: WaitingParcels): string {

@@ -21,7 +21,7 @@ import type { Core } from './core.ts';
 export function controlAnswers(core: Core, log: Logger): ControlAnswers {
   const { identity, connectionParams, backends, storage, peers } = core;
   const { journal } = backends;
-  const queue: QueueParts = { storage, journal, log };
+  const queue: QueueParts = { storage, journal, log, givenUp: (name) => backends.givenUp(name) };
   return {
     'GET identity': () => reportIdentity(identity, connectionParams),
     'POST identity/rotate-certificate': (parameters) => rotateCertificate(identity, rotationOptions(parameters), log),
@@ -45,13 +45,13 @@ export function controlAnswers(core: Core, log: Logger): ControlAnswers {
   };
 }
 
-function rotationOptions({ force, dryRun }: ControlParameters): RotationOptions {
-  return { isForced: force === 'true', isDryRun: dryRun === 'true' };
-}
-
 function storesOf({ local }: Backends): LocalBackends {
   if (!local) {
     throw new Error('Nothing is kept in the data directory (OBJECT_STORE, RECORDS, KEYS and SIGNALS are elsewhere)');
   }
   return local;
+}
+
+function rotationOptions({ force, dryRun }: ControlParameters): RotationOptions {
+  return { isForced: force === 'true', isDryRun: dryRun === 'true' };
 }

@@ -24,6 +24,9 @@ const LONGEST_WAIT = 10 * MINUTE;
 /** How long the worker waits when the queue itself is away, in milliseconds. */
 const QUEUE_PAUSE = SECOND;
 
+/** A queue that fails does so within this time, in milliseconds; one that is silent for longer has nothing to give. */
+const SETTLED = 3 * SECOND;
+
 /** Messages of one cargo that are refused and told in the log one by one. */
 const MAX_LOGGED_REFUSALS = 20;
 
@@ -53,6 +56,8 @@ export class CargoWorker {
   private running: Promise<void> | undefined;
   /** Why the queue could not be asked the last time. */
   private fault: unknown;
+  /** When it was asked for what it has not given yet, by `performance.now()`. */
+  private asked = Number.POSITIVE_INFINITY;
 
   constructor(parts: CargoWorkerParts) {
     this.parts = parts;
@@ -63,9 +68,9 @@ export class CargoWorker {
     this.running ??= this.run();
   }
 
-  /** Resolves when it works. */
+  /** Resolves when it works. @throws StoreError while the queue is away */
   async check(): Promise<void> {
-    if (this.fault) {
+    if (this.fault && performance.now() - this.asked < SETTLED) {
       throw this.fault;
     }
     if (!this.running || this.end.signal.aborted) {
@@ -101,12 +106,14 @@ export class CargoWorker {
       }
       try {
         const count = CONCURRENT_CARGOES - this.jobs.size;
+        this.asked = performance.now();
         for (const item of await queue.take(CARGO_QUEUE, { count, lease: LEASE, room }, signal)) {
           this.begin(item);
         }
         this.fault = undefined;
       } catch (err) {
         this.fault = err;
+        this.asked = Number.POSITIVE_INFINITY;
         log.warn({ err }, 'Cargo queue is away');
         await delay(QUEUE_PAUSE, undefined, { signal }).catch(() => undefined);
       }

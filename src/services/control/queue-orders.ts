@@ -4,6 +4,7 @@ import type { JournalWriter } from '../../gateway/journal.ts';
 import { readOutboxKey } from '../../gateway/outbox.ts';
 import { storedParcelIds } from '../../gateway/parcel-at-rest.ts';
 import type { ParcelStorage } from '../../gateway/parcel-storage.ts';
+import type { QueueName } from '../../gateway/ports.ts';
 
 /** How many destinations, or parcels, are told of at once. */
 const MOST_LISTED = 1000;
@@ -13,6 +14,17 @@ export interface DestinationList {
   readonly destinations: readonly WaitingDestination[];
   /** There are more. */
   readonly isTruncated: boolean;
+  /** What expired before it was done, newest first, as far as the queue remembers it. */
+  readonly givenUp: readonly GivenUpWork[];
+}
+
+export interface GivenUpWork {
+  readonly queue: QueueName;
+  /** The destination or private gateway that it was for. */
+  readonly group: string;
+  readonly key: string;
+  readonly attempts: number;
+  readonly expiry: string;
 }
 
 export interface WaitingDestination {
@@ -48,10 +60,16 @@ export interface QueueParts {
   readonly storage: ParcelStorage;
   readonly journal: JournalWriter;
   readonly log: Logger;
+  /** Work that expired before it was done, newest first. @throws StoreError */
+  readonly givenUp: (
+    queue: QueueName,
+  ) => Promise<readonly (Omit<GivenUpWork, 'queue' | 'expiry'> & { expiry: number })[]>;
 }
 
+const QUEUES: readonly QueueName[] = ['internet-delivery', 'cargo'];
+
 /** All destinations, those that most parcels wait for first. @throws StoreError */
-export async function listDestinations({ storage }: QueueParts): Promise<DestinationList> {
+export async function listDestinations({ storage, givenUp }: QueueParts): Promise<DestinationList> {
   const destinations: WaitingDestination[] = [];
   for await (const { group, count, due, rest } of storage.internetQueue.destinations()) {
     destinations.push({
@@ -63,7 +81,12 @@ export async function listDestinations({ storage }: QueueParts): Promise<Destina
   }
   destinations.sort((one, other) => other.parcels - one.parcels);
   const isTruncated = destinations.splice(MOST_LISTED).length > 0;
-  return { destinations, isTruncated };
+  const gone = await Promise.all(
+    QUEUES.map(async (queue) =>
+      (await givenUp(queue)).map(({ expiry, ...work }) => ({ queue, ...work, expiry: isoDate(expiry) })),
+    ),
+  );
+  return { destinations, isTruncated, givenUp: gone.flat() };
 }
 
 /** The parcels that wait for one destination, the next first. @throws StoreError */

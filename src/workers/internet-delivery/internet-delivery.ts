@@ -30,6 +30,9 @@ const MOST_RESOLVER_FAILURES = 3;
 /** How long to wait when a store is away, in milliseconds. */
 const STORE_PAUSE = SECOND;
 
+/** A queue that fails does so within this time, in milliseconds; one that is silent for longer has nothing to give. */
+const SETTLED = 3 * SECOND;
+
 /** Where deliveries are told; pino's fits. */
 export interface DeliveryLog {
   info(details: object, message: string): void;
@@ -85,6 +88,8 @@ export class InternetDelivery {
   private running: Promise<void> = Promise.resolve();
   /** Why work cannot be had; undefined when all is well. */
   private trouble: unknown;
+  /** When the queue was asked for what it has not given yet, by `performance.now()`. */
+  private asked = Number.POSITIVE_INFINITY;
 
   constructor(parts: InternetDeliveryParts) {
     this.parts = parts;
@@ -99,7 +104,7 @@ export class InternetDelivery {
 
   /** @throws why deliveries cannot be made */
   async check(): Promise<void> {
-    if (this.trouble !== undefined) {
+    if (this.trouble !== undefined && performance.now() - this.asked < SETTLED) {
       throw this.trouble;
     }
   }
@@ -141,6 +146,7 @@ export class InternetDelivery {
       try {
         const room = (group: string, taken: readonly TakenItem[]) =>
           this.goingToRest.has(group) ? 0 : this.destinations.room(group, taken);
+        this.asked = performance.now();
         const items = await queue.take({ count, lease: LEASE, room }, this.end.signal);
         this.trouble = undefined;
         for (const item of items) {
@@ -148,6 +154,7 @@ export class InternetDelivery {
         }
       } catch (err) {
         this.trouble = err;
+        this.asked = Number.POSITIVE_INFINITY;
         log.error({ err }, 'Work cannot be taken');
         await this.pause();
       }

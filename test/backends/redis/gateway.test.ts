@@ -5,6 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Parcel, type ParcelCollection, StreamingMode } from '@relaycorp/relaynet-core';
 import { type SpawnedGateway, spawnGateway, startGateway } from '../../support/gateway.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import {
   newOfficialIdentity,
   type OfficialEndpoint,
@@ -12,6 +13,7 @@ import {
   type OfficialSender,
 } from '../../support/official-client.ts';
 import { type PoHttpReceiver, startPoHttpReceiver } from '../../support/pohttp-receiver.ts';
+import { redisBackends } from '../../support/redis-backends.ts';
 import { commandCounts, needsRedis, type RedisServer, startRedis } from '../../support/redis-server.ts';
 import { runRelayGateway } from '../../support/relay-gateway.ts';
 import { startTestResolver, type TestResolver } from '../../support/test-resolver.ts';
@@ -199,6 +201,19 @@ suite('A gateway with SIGNALS=redis', needsRedis(), () => {
       await server.kill('SIGCONT');
     }
     assert.deepEqual(await acknowledged(next), parcel);
+  });
+
+  test('shows by `relay-gateway queue list` what was given up', async () => {
+    const clock = new ManualClock();
+    await using other = await redisBackends(server.url, { name: 'gateway.test', clock });
+    const expiry = clock.now() + 1000;
+    await other.work.add('internet-delivery', { key: 'outbox/0a/b', group: 'gone.example', size: 1, expiry });
+    clock.advance(2000);
+    await other.housekeeping();
+    const environment = { DATA_DIR: gateway.directory, SIGNALS: 'redis', REDIS_URL: server.url };
+    const { code, stdout, stderr } = await runRelayGateway(['queue', 'list'], environment);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /Given up, since it expired:\n.*gone\.example +outbox\/0a\/b +postponed 0 times/);
   });
 
   test('shows its Redis as set, and tells in one line that it is missing', async () => {
