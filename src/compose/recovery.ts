@@ -243,7 +243,8 @@ async function withSharedRecords<Result>(
 ): Promise<Result> {
   const { openDatabase } = await import('./firestore.ts');
   await using records = await openDatabase(config, logger, clock);
-  return use(records);
+  // Awaited here, or they would be closed before.
+  return await use(records);
 }
 
 function numberIn(value: unknown): number | undefined {

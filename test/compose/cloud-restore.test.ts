@@ -1,0 +1,75 @@
+/** A gateway that keeps nothing on its machine is backed up out of Firestore, and restored into another database. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { suite, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { openDatabase } from '../../src/compose/firestore.ts';
+import { examineStores, recoverStores } from '../../src/compose/recovery.ts';
+import { readConfig } from '../../src/config.ts';
+import { createLogger } from '../../src/log.ts';
+import { machineClock } from '../../src/machine.ts';
+import { type BackupAnswer, openVault, type RestoreAnswer } from '../support/backups.ts';
+import { needsCloud, startCloud } from '../support/cloud.ts';
+import { newProject } from '../support/firestore-emulator.ts';
+import { FREE_PORTS, startGateway } from '../support/gateway.ts';
+import { OfficialPrivateGateway } from '../support/official-client.ts';
+
+const PARTS = { clock: machineClock, logger: createLogger('silent', { write: () => undefined }) };
+
+suite('A gateway on cloud backends', needsCloud(), () => {
+  test('is restored into another Firestore, and delivers what waited in the bucket meanwhile', async () => {
+    using vault = await openVault();
+    await using cloud = await startCloud();
+    const environment = { ...cloud.environment, DATA_DIR: vault.file('backup-pod') };
+    const file = vault.file('last.backup');
+    let nodeId: string;
+    let peer: OfficialPrivateGateway;
+    let parcel: ArrayBuffer;
+    let made: BackupAnswer;
+    {
+      await using gateway = await startGateway({ environment: { ...cloud.environment, HOUSEKEEPING_PERIOD: '1s' } });
+      nodeId = gateway.nodeId;
+      peer = await OfficialPrivateGateway.register(gateway.poweb);
+      const endpoint = await peer.newEndpoint();
+      const sender = await endpoint.authorize((await peer.newEndpoint()).identity);
+      parcel = await endpoint.writeParcel(sender, randomBytes(500));
+      await peer.deliver(parcel);
+      made = await vault.ask<BackupAnswer>(['backup', '--to', file], environment);
+      assert.equal(made.counts['private-gateways'], 1);
+
+      // Whoever looks after the stores has a lease.
+      const config = readConfig({ ...FREE_PORTS, ...environment });
+      await using records = await openDatabase(config, undefined, machineClock);
+      while ((await Array.fromAsync(records.list('leases'))).length === 0) {
+        await delay(20);
+      }
+      await assert.rejects(examineStores(config, PARTS), { code: 'GATEWAY_LIVE' });
+      const noted = await records.get('configuration', 'last-backup');
+      assert.equal(noted?.fields['time'], Date.parse(made.time));
+      assert.equal(noted?.fields['records'], made.records);
+    }
+
+    // Firestore is lost; the bucket is not, but names it.
+    const anew = { ...environment, GCP_PROJECT: newProject(), DATA_DIR: vault.file('new-pod') };
+    const restored = await vault.ask<RestoreAnswer>(['restore', '--from', file, '--recovery-key', vault.keyFile], anew);
+    assert.equal(restored.nodeId, nodeId);
+    assert.equal(restored.records + restored.leftOut, made.records);
+    await assert.rejects(
+      startGateway({ environment: anew }),
+      /FIRESTORE_DATABASE is .* by the fleet's note in the bucket/,
+    );
+    cloud.gcs.bucket('messages').delete('fleet', new URLSearchParams());
+    {
+      await using gateway = await startGateway({ environment: anew });
+      assert.equal(gateway.nodeId, nodeId);
+      assert.deepEqual(await peer.at(gateway.poweb).collectAll(), [Buffer.from(parcel)]);
+    }
+
+    // With nobody at work, the stores are examined and mended, as local ones are.
+    const config = readConfig({ ...FREE_PORTS, ...anew });
+    await assert.rejects(recoverStores(config, PARTS), { code: 'EXAMINATION_MISSING' });
+    assert.deepEqual((await examineStores(config, PARTS)).faults, []);
+    assert.equal((await recoverStores(config, PARTS)).nodeId, nodeId);
+    await assert.rejects(recoverStores(config, PARTS), { code: 'EXAMINATION_MISSING' });
+  });
+});
