@@ -20,6 +20,7 @@ const NAME_WIDTH = Math.max(...STEP_NAMES.map((name) => name.length));
 interface PingOptions {
   readonly address?: string;
   readonly resolver: URL;
+  readonly collection?: URL;
   readonly pohttp?: URL;
   readonly cargo?: URL;
   readonly timeout: number;
@@ -35,6 +36,7 @@ export function pingCommand(): Command {
     .argument('[url]', "the gateway's PoWeb, e.g. http://127.0.0.1:8080", baseUrl)
     .option('--address <name>', 'in place of URLs: the Internet address, whose doors the DNS tells', addressName)
     .option('--resolver <url>', 'the DNS-over-HTTPS resolver for --address', httpUrl, DEFAULT_RESOLVER)
+    .option('--collection <url>', "where parcels are collected, if not at PoWeb's URL", baseUrl)
     .option('--pohttp <url>', "send a parcel by the gateway's PoHTTP too, e.g. http://127.0.0.1:8081", httpUrl)
     .option('--cargo <url>', "send a parcel in cargo too, by the gateway's CogRPC, e.g. http://127.0.0.1:8082", httpUrl)
     .option('--timeout <seconds>', 'how long the whole may take', seconds, seconds(DEFAULT_TIMEOUT))
@@ -47,11 +49,11 @@ export function pingCommand(): Command {
 }
 
 async function ping(url: URL | undefined, options: PingOptions, command: Command): Promise<void> {
-  const { address, resolver, pohttp, cargo, timeout, json } = options;
-  if ((url === undefined) === (address === undefined) || (address !== undefined && (pohttp || cargo))) {
+  const { address, resolver, collection, pohttp, cargo, timeout, json } = options;
+  if ((url === undefined) === (address === undefined) || (address !== undefined && (collection || pohttp || cargo))) {
     command.error('error: give either the URLs of the doors or --address');
   }
-  const gateway = address === undefined ? { url: url as URL, pohttp, cargo } : { address, resolver };
+  const gateway = address === undefined ? { url: url as URL, collection, pohttp, cargo } : { address, resolver };
   const { examine } = await import('../doctor/examination.ts');
   const report = await examine({ gateway, deadline: timeout * 1000 }, json ? SILENT : new StepPrinter());
   console.log(json ? JSON.stringify(jsonReport(gateway, report), undefined, 2) : verdict(report));

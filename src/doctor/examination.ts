@@ -22,6 +22,8 @@ const MAX_CLOCK_DIFFERENCE = 120 * MINUTE;
 export interface GivenDoors {
   /** Of PoWeb, without `/v1`. */
   readonly url: URL;
+  /** Of collection, where another process has it than PoWeb, and nothing before them brings the two together. */
+  readonly collection?: URL | undefined;
   /** Of PoHTTP, if it is to be examined too. */
   readonly pohttp: URL | undefined;
   /** Of CogRPC, if it is to be examined too. */
@@ -125,7 +127,8 @@ class Examination {
       return { value, detail: `${value.internetAddress}, node ${value.identityKey.nodeId}` };
     });
     const authorized = await steps.run('pre-registration', params, async () => {
-      const gateway = await PrivateGateway.create(poweb as URL, signal);
+      const collection = 'collection' in given ? given.collection : undefined;
+      const gateway = await PrivateGateway.create(poweb as URL, signal, collection);
       const authorization = await gateway.preRegister();
       return { value: { gateway, authorization }, detail: `authorized node ${gateway.key.publicKey.nodeId}` };
     });

@@ -28,11 +28,13 @@ export const PARCEL_TYPE = 'application/vnd.awala.parcel';
 export class PrivateGateway {
   readonly key: NodeKey;
   private readonly url: URL;
+  private readonly collection: URL;
   private readonly signal: AbortSignal;
 
-  private constructor(key: NodeKey, url: URL, signal: AbortSignal) {
+  private constructor(key: NodeKey, url: URL, collection: URL, signal: AbortSignal) {
     this.key = key;
     this.url = url;
+    this.collection = collection;
     this.signal = signal;
   }
 
@@ -41,9 +43,10 @@ export class PrivateGateway {
    *
    * @param url of the Internet gateway's PoWeb, without `/v1`
    * @param signal ends all that the private gateway has under way
+   * @param collection where parcels are collected, without `/v1`
    */
-  static async create(url: URL, signal: AbortSignal): Promise<PrivateGateway> {
-    return new PrivateGateway(await newNodeKey(), url, signal);
+  static async create(url: URL, signal: AbortSignal, collection = url): Promise<PrivateGateway> {
+    return new PrivateGateway(await newNodeKey(), url, collection, signal);
   }
 
   /** Asks to be allowed to register; gives the serialized authorization (PNRA). */
@@ -79,7 +82,7 @@ export class PrivateGateway {
 
   /** Collects all that waits. */
   collect(certificate: Certificate): AsyncGenerator<CollectedParcel> {
-    const url = new URL('v1/parcel-collection', this.url);
+    const url = new URL('v1/parcel-collection', this.collection);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
     return collectParcels(url, {
       signNonce: (nonce) => writeNonceSignature(nonce, { key: this.key.signing, certificate }),

@@ -170,6 +170,18 @@ describe('relay-gateway ping', { concurrency: 2 }, () => {
     assertFailed(report, 'pohttp-delivery', 'STATUS_UNEXPECTED', /PoHTTP's \(8081\) with --pohttp/);
   });
 
+  test('collects elsewhere where it is told so', async () => {
+    const { code, report } = await examine([gateway.poweb, '--collection', gateway.poweb]);
+    assert.equal(code, 0);
+    assert.equal(report.healthy, true);
+
+    const { report: other } = await examine([gateway.poweb, '--collection', await deadUrl()]);
+    assert.deepEqual(
+      other.steps.filter(({ outcome }) => outcome === 'failed').map(({ name, code: fault }) => [name, fault]),
+      [['collection', 'UNREACHABLE']],
+    );
+  });
+
   test('says so when PoHTTP belongs to another gateway', async () => {
     await using other = await startGateway();
 
