@@ -12,7 +12,7 @@ COPY LICENSE README.md tsconfig.json tsconfig.build.json ./
 COPY bin bin
 COPY src src
 RUN npm run build \
- && npm sbom --omit dev --sbom-format cyclonedx >/tmp/sbom.cdx.json \
+ && npm run --silent sbom >/tmp/sbom.cdx.json \
  && npm prune --omit=dev --no-audit --no-fund
 
 # The root of the image. Node.js is the one of package-lock.json, which the tests ran on, whatever the base has.
