@@ -55,7 +55,10 @@ async function backUp(environment: Environment, to: string, json: true | undefin
     process.exitCode = FAULT;
   } else {
     const note = { time: `${instant}`, records: `${records}`, octets: `${octets}` };
-    await askGateway(environment, 'POST backup/done', note);
+    // The backup is whole whatever becomes of this; without it the gateway takes the last one for older.
+    await askGateway(environment, 'POST backup/done', note).catch((error: Error) => {
+      console.error(`The backup is whole, but when it was could not be noted: ${error.message}`);
+    });
   }
   console.log(json ? JSON.stringify(forMachines(report), undefined, 2) : describe(report));
 }
@@ -78,14 +81,24 @@ async function verify(
   console.log(json ? JSON.stringify(restoredForMachines(found), undefined, 2) : describeRestored(found));
 }
 
-/** Shows how far the work is. */
+/** Shows how far the work is. SIGINT and SIGTERM end it in order, so that what it has begun is taken away. */
 export async function withBar<Result>(
   label: string,
   work: (onProgress: (records: number, total: number | undefined) => void) => Promise<Result>,
 ): Promise<Result & { readonly milliseconds: number }> {
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort(new Error('Interrupted'));
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   using bar = new RecordBar(label);
-  const result = await work((records, total) => bar.advanceTo(records, total));
-  return { ...result, milliseconds: bar.duration };
+  try {
+    const result = await work((records, total) => {
+      interruption.signal.throwIfAborted();
+      bar.advanceTo(records, total);
+    });
+    return { ...result, milliseconds: bar.duration };
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  }
 }
 
 type Timed<Report> = Report & { readonly milliseconds: number };

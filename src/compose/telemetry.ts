@@ -6,6 +6,7 @@ import type { JournalEntry, QueueName } from '../gateway/ports.ts';
 import { WaitingCensus } from '../gateway/waiting-census.ts';
 import type { Logger } from '../log.ts';
 import { machineChance } from '../machine.ts';
+import { lastBackup } from '../services/control/backup-order.ts';
 import type { CheckRounds } from '../services/ops/check-rounds.ts';
 import type { Server } from '../services/service.ts';
 import { GatewayMetrics } from '../telemetry/gateway-metrics.ts';
@@ -139,6 +140,13 @@ function addLookedMetrics({
       help: 'When the certificate ends under which this gateway issues others.',
     },
     () => [{ value: identity.issuer().certificate.notAfter / MILLISECONDS }],
+  );
+  metrics.looked(
+    { name: 'backup_age_seconds', help: 'How old the last backup is; absent where there has been none.' },
+    async () => {
+      const time = await lastBackup(backends.records);
+      return time === undefined ? [] : [{ value: Math.max(0, clock.now() - time) / MILLISECONDS }];
+    },
   );
 }
 

@@ -36,10 +36,17 @@ suite('relay-gateway backup', () => {
     {
       await using gateway = await startGateway({ directory });
       await OfficialPrivateGateway.register(gateway.poweb);
+      const age = async () => {
+        const text = await (await fetch(`${gateway.ops}/metrics`)).text();
+        return /^relay_gateway_backup_age_seconds (\S+)$/m.exec(text)?.[1];
+      };
+      assert.equal(await age(), undefined);
       const { counts, time, octets } = await vault.ask<BackupAnswer>(['backup', '--to', file], { DATA_DIR: directory });
       assert.equal(counts['private-gateways'], 1);
       assert.equal(counts['identity-keys'], 1);
       assert.equal(statSync(file).size, octets);
+      const seconds = Number(await age());
+      assert.ok(seconds >= 0 && seconds <= (Date.now() - Date.parse(time)) / 1000, `${seconds}`);
       assert.equal(modeOf(file), 0o600);
       const found = await vault.ask<RestoreAnswer>(['backup', 'verify', file, '--recovery-key', vault.keyFile]);
       assert.equal(found.nodeId, gateway.nodeId);

@@ -3,7 +3,12 @@ import type { Records } from '../../gateway/ports.ts';
 import type { ControlParameters } from './control-socket.ts';
 
 /** Where it is noted: a record of the kind `configuration`, with `time` (ms since 1970), `records` and `octets`. */
-export const LAST_BACKUP = 'last-backup';
+const LAST_BACKUP = 'last-backup';
+
+/** As of when the last backup is, in milliseconds; undefined where there has been none. @throws StoreError */
+export async function lastBackup(records: Records): Promise<number | undefined> {
+  return (await records.get('configuration', LAST_BACKUP))?.fields['time'] as number | undefined;
+}
 
 /**
  * @param parameters `time`, `records` and `octets`, each a whole number
