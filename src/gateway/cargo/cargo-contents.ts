@@ -19,6 +19,9 @@ import type { CollectedParcels, OwedAck } from './collected-parcels.ts';
 /** Both, since the peer's stack is not known and each reads its own only; it skips the other. */
 const ROTATION_FORMS: readonly CertificateRotationForm[] = ['octet-strings', 'certificates'];
 
+/** Acknowledgements to be repeated that are kept from the first reading to their turn; more are read again. */
+const KEPT_ACKS = 1000;
+
 export interface CargoContentsParts extends CertificateParts {
   readonly mailboxes: Mailboxes;
   readonly collectedParcels: CollectedParcels;
@@ -56,21 +59,38 @@ export class CargoContents {
   async *items(): AsyncGenerator<OutgoingItem> {
     const { largestShared } = this.options;
     const last = await lastCollection(this.parts.records, this.peer);
-    yield* this.acks(({ collected }) => collected >= last);
+    const repeated: OwedAck[] = [];
+    let isAllKept = true;
+    const isNew = (owed: OwedAck) => {
+      if (owed.collected < last && repeated.length < KEPT_ACKS) {
+        repeated.push(owed);
+      } else if (owed.collected < last) {
+        isAllKept = false;
+      }
+      return owed.collected >= last;
+    };
+    yield* this.acks(this.owed(), isNew);
     yield* this.rotation();
     let hasLarger = false;
     yield* this.parcels(({ size }) => {
       hasLarger ||= size > largestShared;
       return size <= largestShared;
     });
-    yield* this.acks(({ collected }) => collected < last);
+    yield* this.acks(isAllKept ? repeated : this.owed(), ({ collected }) => collected < last);
     if (hasLarger) {
       yield* this.parcels(({ size }) => size > largestShared);
     }
   }
 
-  private async *acks(isDue: (owed: OwedAck) => boolean): AsyncGenerator<OutgoingItem> {
-    for await (const owed of this.parts.collectedParcels.owedTo(this.peer)) {
+  private owed(): AsyncIterable<OwedAck> {
+    return this.parts.collectedParcels.owedTo(this.peer);
+  }
+
+  private async *acks(
+    all: AsyncIterable<OwedAck> | Iterable<OwedAck>,
+    isDue: (owed: OwedAck) => boolean,
+  ): AsyncGenerator<OutgoingItem> {
+    for await (const owed of all) {
       if (!isDue(owed) || owed.expiry <= this.parts.clock.now()) {
         continue;
       }

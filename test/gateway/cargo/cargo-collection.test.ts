@@ -9,6 +9,7 @@ import { CertificateCache } from '../../../src/awala/pki/certificate-cache.ts';
 import { readParcel } from '../../../src/awala/ramf/parcel.ts';
 import type { CargoCollection, OutgoingCargo } from '../../../src/gateway/cargo/cargo-collection.ts';
 import { ITEM_DIGEST_OCTETS } from '../../../src/gateway/cargo/cca-claims.ts';
+import { CollectedParcels, type OwedAck } from '../../../src/gateway/cargo/collected-parcels.ts';
 import { GatewayError } from '../../../src/gateway/errors.ts';
 import { parcelAtRest } from '../../../src/gateway/parcel-at-rest.ts';
 import { DAY, HOUR, MINUTE, SECOND } from '../../../src/gateway/time.ts';
@@ -111,6 +112,35 @@ test('new acknowledgements come first, then parcels, oldest first, then repeated
       (one, other) => Number(one.startsWith('ack')) - Number(other.startsWith('ack')),
     ),
   );
+});
+
+test('acknowledgements that are owed are read once, and a second time only where they are very many', async (t) => {
+  const here = await setting(t);
+  const { records, meters } = here.room.backends;
+  let readings = 0;
+  class Counting extends CollectedParcels {
+    override owedTo(peer: string): AsyncIterable<OwedAck> {
+      readings++;
+      return super.owedTo(peer);
+    }
+  }
+  const collectedParcels = new Counting({ records, meters, clock: here.room.clock });
+  const counting = { ...here, collections: cargoCollectionsOf(here.room, { collectedParcels }) };
+  const collect = async () => {
+    readings = 0;
+    const cca = await here.recipient.writeCca();
+    return itemsOf(here, await collectAll(await counting.collections.open(cca, { trace: 'test' })));
+  };
+  await owe(here, 'first');
+  assert.deepEqual(await collect(), ['ack of first']);
+  assert.deepEqual(await collect(), ['ack of first']);
+  assert.equal(readings, 1);
+
+  await Promise.all(Array.from({ length: 1000 }, (_, number) => owe(here, `${number}`)));
+  assert.equal((await collect()).length, 1001);
+  assert.equal(readings, 1);
+  assert.equal(new Set(await collect()).size, 1001);
+  assert.equal(readings, 2);
 });
 
 test('an empty collection spends its CCA', async (t) => {
