@@ -43,7 +43,7 @@ export async function askGateway<Answer>(
     // What is changed is logged here as the gateway would log it.
     const log = createLogger(config.logLevel, pino.destination({ dest: STANDARD_ERROR, sync: true }));
     await using core = await openCore(config, log);
-    return (await controlAnswers(core, log)[question]?.(parameters)) as Answer;
+    return (await controlAnswers(core, log, true)[question]?.(parameters)) as Answer;
   } finally {
     clearInterval(progress);
   }

@@ -18,13 +18,15 @@ import { reportTrace } from '../services/control/trace-report.ts';
 import type { Backends } from './backends.ts';
 import type { Core } from './core.ts';
 
-export function controlAnswers(core: Core, log: Logger): ControlAnswers {
+/** @param isAlone whether the stores were opened for one question, and no gateway runs */
+export function controlAnswers(core: Core, log: Logger, isAlone = false): ControlAnswers {
   const { identity, connectionParams, backends, storage, peers } = core;
   const { journal } = backends;
   const queue: QueueParts = { storage, journal, log, givenUp: (name) => backends.givenUp(name) };
   return {
     'GET identity': () => reportIdentity(identity, connectionParams),
-    'POST identity/rotate-certificate': (parameters) => rotateCertificate(identity, rotationOptions(parameters), log),
+    'POST identity/rotate-certificate': (parameters) =>
+      rotateCertificate(identity, rotationOptions(parameters), log, isAlone ? 0 : undefined),
     'POST identity/rotate-key': (parameters) => rotateKey(identity, rotationOptions(parameters), log),
     'GET trace': ({ id = '' }) => reportTrace(id, { journal, storage }),
     'GET peers': ({ only }) => listPeers(peers, only),

@@ -45,6 +45,7 @@ export class Identity {
   /** Those that are served, oldest first. */
   private keys: readonly OwnKey[] = [];
   private certificates: readonly Certificate[] = [];
+  private made = 0;
 
   private constructor(parts: IdentityParts) {
     this.internetAddress = parts.internetAddress;
@@ -104,6 +105,11 @@ export class Identity {
   trusted(): Certificate[] {
     const now = this.clock.now();
     return this.certificates.filter((certificate) => certificate.notBefore <= now && now <= certificate.notAfter);
+  }
+
+  /** How many certificates this process has made for itself. */
+  get certificatesMade(): number {
+    return this.made;
   }
 
   /** All our own certificates, also of older keys. */
@@ -270,12 +276,13 @@ export class Identity {
     // One a day at most: the create-only record decides between replicas that renew at the same time.
     const day = new Date(now).toISOString().slice(0, 10);
     const name = isForced ? `${day}-${certificate.serialNumber}` : day;
-    await this.records.create(
+    const isMade = await this.records.create(
       'own-certificates',
       `${publicKey.nodeId}/${name}`,
       { certificate: certificate.raw },
       certificate.notAfter,
     );
+    this.made += isMade ? 1 : 0;
   }
 }
 

@@ -70,6 +70,7 @@ suite('Rotation by command', () => {
     }
     // Opening the stores renews as housekeeping does.
     const due = await ask<CertificateRotated>(directory, 'rotate-certificate');
+    assert.equal(due.isRotated, true);
     const again = await ask<CertificateRotated>(directory, 'rotate-certificate');
     assert.deepEqual([again.isRotated, again.serialNumber], [false, due.serialNumber]);
     assert.ok(Date.parse(due.notAfter) > Date.now() + 170 * 86_400_000);

@@ -130,7 +130,8 @@ suite('Migration from MongoDB', () => {
 
   test('moves the parcels that wait in the old bucket, oldest first, and leaves what it cannot move', async (context) => {
     await using old = await ReferenceGateway.start();
-    await using emulator = await startGcsEmulator({ bucket: 'old-parcels' });
+    let time = Date.now();
+    await using emulator = await startGcsEmulator({ bucket: 'old-parcels', now: () => ++time });
     const registered = await old.register();
     const endpoint = await registered.newEndpoint();
     const sender = await endpoint.authorize(await newOfficialIdentity());
