@@ -147,7 +147,7 @@ it, which could be guessed. Empty where there is no cluster to ask.
 {{ $url }}
 {{- else if $.Values.gateway.tls.secretName -}}
 {{- /* The certificate names the public host. */ -}}
-https://{{ get $.Values.exposure.hosts $door }}
+https://{{ get $.Values.exposure.hosts (ternary "poweb" $door (eq $door "collection")) }}
 {{- else -}}
 http://{{ include "relay-gateway.fullname" $ }}-{{ $door }}:{{ (get $.Values.components $door).service.port }}
 {{- end -}}
