@@ -193,7 +193,8 @@ export class Metrics {
       // What cannot be looked up has no value: Prometheus knows absence.
       return '';
     }
-    return text === '' ? '' : `# HELP ${fullName} ${help}\n# TYPE ${fullName} ${kind}\n${text}`;
+    // Also where there is nothing to tell yet: whoever writes queries sees the name.
+    return `# HELP ${fullName} ${help}\n# TYPE ${fullName} ${kind}\n${text}`;
   }
 }
 

@@ -17,11 +17,11 @@ import { startTestResolver } from './test-resolver.ts';
 import { newTlsCertificate } from './tls-certificate.ts';
 
 const INTERNET_ADDRESS = 'node.example';
-/** Whose host answers 503. */
-const DOWN_ADDRESS = 'down.example';
 const HOST = 'pohttp.node.example';
 const DAY = 86_400_000;
 const POLL = 10;
+/** A port where nothing listens on any machine. */
+const NOBODY_LISTENS = 1;
 
 /** How many of each kind. */
 export interface Traffic {
@@ -60,14 +60,12 @@ export async function openAllDoors(environment: Environment = {}): Promise<AllDo
   const authorities = getCACertificates('default');
   setDefaultCACertificates([...authorities, tls.certificate]);
   stack.defer(() => setDefaultCACertificates(authorities));
-  let isDown = false;
-  const receiver = stack.use(await startPoHttpReceiver(tls, () => ({ status: isDown ? 503 : 202 })));
+  const receiver = stack.use(await startPoHttpReceiver(tls));
   const resolver = stack.use(await startTestResolver());
-  for (const address of [INTERNET_ADDRESS, DOWN_ADDRESS]) {
-    resolver.setServices(address, [{ target: HOST, port: receiver.port }]);
-  }
+  resolver.setServices(INTERNET_ADDRESS, [{ target: HOST, port: receiver.port }]);
   resolver.setAddresses(HOST, ['127.0.0.1']);
   const lines: Record<string, unknown>[] = [];
+  let nodesDown = 0;
   const gateway = stack.use(
     await startGateway({
       environment: { RESOLVER_URL: resolver.url, ALLOW_PRIVATE_DESTINATIONS: 'true', ...environment },
@@ -103,21 +101,25 @@ export async function openAllDoors(environment: Environment = {}): Promise<AllDo
       for (let index = 0; index < traffic.pohttp; index++) {
         await post(gateway.pohttp, await write(payload));
       }
-      const opened = countOf('Cargo opened');
-      const parcels = await Promise.all(Array.from({ length: traffic.cargo }, () => write(payload)));
-      await deliverOfficially(courier, [await officialCargo(sender, parcels)]);
-      await logged('Cargo opened', opened + 1);
+      if (traffic.cargo > 0) {
+        const opened = countOf('Cargo opened');
+        const parcels = await Promise.all(Array.from({ length: traffic.cargo }, () => write(payload)));
+        await deliverOfficially(courier, [await officialCargo(sender, parcels)]);
+        await logged('Cargo opened', opened + 1);
+      }
       const sent = countOf('Parcel sent');
       for (let index = 0; index < traffic.internet; index++) {
         await sender.deliver(await internetParcel(own, INTERNET_ADDRESS, payload));
       }
       await logged('Parcel sent', sent + traffic.internet);
-      isDown = true;
-      const delayed = countOf('Parcel not sent yet');
+      // A node that nobody has heard of: it rests after the first, and the others with it.
+      const down = `down-${++nodesDown}.example`;
+      resolver.setServices(down, [{ target: HOST, port: NOBODY_LISTENS }]);
       for (let index = 0; index < traffic.down; index++) {
-        await sender.deliver(await internetParcel(own, DOWN_ADDRESS, payload));
-        // It rests after the first, and the others with it.
-        await logged('Parcel not sent yet', delayed + 1);
+        await sender.deliver(await internetParcel(own, down, payload));
+        while (!lines.some(({ msg, destination }) => msg === 'Parcel not sent yet' && destination === down)) {
+          await pause(POLL);
+        }
       }
       for (let index = 0; index < traffic.refused; index++) {
         await sender.deliver(octetsOf(Buffer.from('no parcel'))).catch(() => undefined);
