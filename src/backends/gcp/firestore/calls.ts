@@ -67,7 +67,7 @@ export async function callFirestore<Answer>(
 async function within<Answer>(timeout: number, answer: Promise<Answer>): Promise<Answer> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new LateError(`no answer within ${Math.ceil(timeout)} ms`)), timeout + GRACE);
+    timer = setTimeout(() => reject(new LateError(timeout)), timeout + GRACE);
   });
   try {
     return await Promise.race([answer, late]);
@@ -76,8 +76,13 @@ async function within<Answer>(timeout: number, answer: Promise<Answer>): Promise
   }
 }
 
-/** An attempt that did not end by itself. */
-class LateError extends Error {
+/** An attempt that was not over in time. */
+export class LateError extends Error {
   override readonly name = 'LateError';
   readonly code = 'ETIMEDOUT';
+
+  /** @param timeout milliseconds */
+  constructor(timeout: number) {
+    super(`no answer within ${Math.ceil(timeout)} ms`);
+  }
 }

@@ -26,11 +26,6 @@ export class DocumentNames {
     this.database = `projects/${project}/databases/${database}`;
   }
 
-  /** What collections lie under. */
-  get parent(): string {
-    return `${this.database}/documents`;
-  }
-
   /** @throws TypeError when the key is none */
   ofRecord(kind: RecordKind, key: string): string {
     if (!KEY_PATTERN.test(key)) {
@@ -41,7 +36,7 @@ export class DocumentNames {
 
   /** The first name that a key with this prefix may have. */
   startingWith(kind: RecordKind, prefix: string): string {
-    return `${this.parent}/${kind}/${MARK}${prefix.replaceAll(/[./]/g, (character) => ESCAPES[character] as string)}`;
+    return `${this.database}/documents/${kind}/${MARK}${prefix.replaceAll(/[./]/g, (character) => ESCAPES[character] as string)}`;
   }
 
   /** A name after all that keys with this prefix have. */

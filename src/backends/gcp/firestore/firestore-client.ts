@@ -5,10 +5,11 @@ import { FirestoreClient as VendorClient } from '@google-cloud/firestore-api';
 import { credentials } from '@grpc/grpc-js';
 import { StoreError } from '../../../gateway/ports.ts';
 import { CHANNEL } from '../channel.ts';
-import { callFirestore, type Operation } from './calls.ts';
+import { callFirestore, LateError, type Operation } from './calls.ts';
 import type { Document, Timestamp } from './document-fields.ts';
 import { isRefusal, isUnclear } from './errors.ts';
 
+type CallOptions = NonNullable<Parameters<VendorClient['runQuery']>[1]>;
 type VendorSettings = NonNullable<ConstructorParameters<typeof VendorClient>[0]>;
 
 /** A write of one document. */
@@ -30,7 +31,6 @@ export interface WriteOutcome {
 
 /** Documents of a collection by their names, from the first to before the last. */
 export interface NameRange {
-  readonly parent: string;
   readonly collection: string;
   readonly from: string;
   /** Whether `from` itself is left out. */
@@ -45,29 +45,34 @@ export interface NameRange {
 const ONCE = { retry: null, retryRequestOptions: { retries: 0, noResponseRetries: 0 } };
 
 export class FirestoreClient implements AsyncDisposable {
+  private readonly database: string;
   private readonly settings: VendorSettings;
   private client: Promise<VendorClient> | undefined;
 
-  /** @param emulator HOST:PORT of an emulator, which is spoken to without TLS and credentials */
-  constructor({ project, emulator }: { project: string; emulator?: string | undefined }) {
+  /**
+   * @param parts.database its whole name
+   * @param parts.emulator HOST:PORT of an emulator, which is spoken to without TLS and credentials
+   */
+  constructor({ project, database, emulator }: { project: string; database: string; emulator?: string | undefined }) {
+    this.database = database;
     this.settings = { projectId: project, ...CHANNEL, ...(emulator !== undefined && elsewhere(emulator)) };
   }
 
   /** @throws StoreError STORE_AWAY, as all others */
-  async get(operation: Operation, database: string, name: string): Promise<Document | undefined> {
+  async get(operation: Operation, name: string): Promise<Document | undefined> {
     // Unlike `GetDocument`, this tells a document that is not there from a database that is not there.
-    const [answer] = await this.call(operation, (client, timeout) =>
-      collect<{ found?: Document }>(client.batchGetDocuments({ database, documents: [name] }, { timeout, ...ONCE })),
+    const [answer] = await this.call(operation, (client, options) =>
+      collect<{ found?: Document }>(client.batchGetDocuments({ database: this.database, documents: [name] }, options)),
     );
     return answer?.found ?? undefined;
   }
 
   /** The database's own time, up to which all writes that were answered are seen. */
-  async time(operation: Operation, database: string): Promise<Timestamp> {
-    const name = `${database}/documents/configuration/time`;
-    const [answer] = await this.call(operation, (client, timeout) =>
+  async time(operation: Operation): Promise<Timestamp> {
+    const name = `${this.database}/documents/configuration/time`;
+    const [answer] = await this.call(operation, (client, options) =>
       collect<{ readTime?: Timestamp }>(
-        client.batchGetDocuments({ database, documents: [name] }, { timeout, ...ONCE }),
+        client.batchGetDocuments({ database: this.database, documents: [name] }, options),
       ),
     );
     if (!answer?.readTime) {
@@ -76,24 +81,27 @@ export class FirestoreClient implements AsyncDisposable {
     return answer.readTime;
   }
 
-  async write(operation: Operation, database: string, write: Write): Promise<WriteOutcome> {
+  async write(operation: Operation, write: Write): Promise<WriteOutcome> {
     let wasUnclear = false;
-    return this.call(operation, async (client, timeout) => {
+    return this.call(operation, async (client, options) => {
+      const before = wasUnclear;
+      // Until it is known what becomes of this attempt, which may be given up before that.
+      wasUnclear = true;
       try {
-        await client.commit({ database, writes: [write] }, { timeout, ...ONCE });
-        return { isWritten: true, isUnclear: wasUnclear };
+        await client.commit({ database: this.database, writes: [write] }, options);
+        return { isWritten: true, isUnclear: before };
       } catch (error) {
+        wasUnclear = before || isUnclear(error);
         if (isRefusal(error)) {
-          return { isWritten: false, isUnclear: wasUnclear };
+          return { isWritten: false, isUnclear: before };
         }
-        wasUnclear ||= isUnclear(error);
         throw error;
       }
     });
   }
 
   async range(operation: Operation, range: NameRange): Promise<Document[]> {
-    const { parent, collection, from, isAfter, before, limit, readTime } = range;
+    const { collection, from, isAfter, before, limit, readTime } = range;
     const field = { fieldPath: '__name__' };
     const bound = (op: 'GREATER_THAN' | 'GREATER_THAN_OR_EQUAL' | 'LESS_THAN', referenceValue: string) => ({
       fieldFilter: { field, op, value: { referenceValue } },
@@ -109,9 +117,12 @@ export class FirestoreClient implements AsyncDisposable {
       orderBy: [{ field, direction: 'ASCENDING' as const }],
       limit: { value: limit },
     };
-    const answers = await this.call(operation, (client, timeout) =>
+    const answers = await this.call(operation, (client, options) =>
       collect<{ document?: Document | null }>(
-        client.runQuery({ parent, structuredQuery, ...(readTime && { readTime }) }, { timeout, ...ONCE }),
+        client.runQuery(
+          { parent: `${this.database}/documents`, structuredQuery, ...(readTime && { readTime }) },
+          options,
+        ),
       ),
     );
     return answers.flatMap(({ document }) => document ?? []);
@@ -123,9 +134,19 @@ export class FirestoreClient implements AsyncDisposable {
 
   private call<Answer>(
     operation: Operation,
-    attempt: (client: VendorClient, timeout: number) => Promise<Answer>,
+    attempt: (client: VendorClient, options: CallOptions) => Promise<Answer>,
   ): Promise<Answer> {
-    return callFirestore(operation, async (timeout) => attempt(await this.connected(), timeout));
+    return callFirestore(operation, async (timeout) => {
+      const end = performance.now() + timeout;
+      const client = await this.connected();
+      const left = end - performance.now();
+      if (left <= 0) {
+        // Nobody waits for it any more: what was given up must not be written later.
+        throw new LateError(timeout);
+      }
+      const headers = { 'google-cloud-resource-prefix': this.database };
+      return attempt(client, { ...ONCE, timeout: left, otherArgs: { headers } });
+    });
   }
 
   /** One that failed to find its credentials would fail for ever, and reject where nobody listens: it is made anew. */

@@ -44,7 +44,7 @@ export async function openFirestoreRecords({
 }): Promise<FirestoreRecords> {
   const names = new DocumentNames({ project, database });
   const records = new FirestoreRecords({
-    client: new FirestoreClient({ project, emulator }),
+    client: new FirestoreClient({ project, database: names.database, emulator }),
     names,
     bounds,
     clock,

@@ -130,7 +130,7 @@ export class FirestoreRecords implements Records, AsyncDisposable {
 
   /** As of the moment of the call, for an hour: so long does Firestore keep what was changed. */
   async snapshot(): Promise<RecordsSnapshot> {
-    const readTime = await this.client.time(this.operation('read', 'configuration', 'time'), this.names.database);
+    const readTime = await this.client.time(this.operation('read', 'configuration', 'time'));
     const instant = Number(readTime.seconds) * 1000 + Math.floor((readTime.nanos ?? 0) / 1e6);
     const listAt = (kind: RecordKind) => this.listAt(readTime, kind, '');
     return {
@@ -153,10 +153,9 @@ export class FirestoreRecords implements Records, AsyncDisposable {
     prefix: string,
   ): AsyncIterable<StoredRecord> {
     const before = this.names.afterPrefix(kind, prefix);
-    const { parent } = this.names;
     let from = this.names.startingWith(kind, prefix);
     for (let limit = FIRST_PAGE, isAfter = false; ; limit = Math.min(3 * limit, LARGEST_PAGE), isAfter = true) {
-      const range = { parent, collection: kind, from, isAfter, before, limit, readTime };
+      const range = { collection: kind, from, isAfter, before, limit, readTime };
       const page = await this.client.range(this.operation('list', kind, prefix), range);
       for (const document of page) {
         if (this.isLive(document)) {
@@ -184,11 +183,11 @@ export class FirestoreRecords implements Records, AsyncDisposable {
   }
 
   private read(operation: Operation, name: string): Promise<Document | undefined> {
-    return this.client.get(operation, this.names.database, name);
+    return this.client.get(operation, name);
   }
 
   private write(operation: Operation, write: Write): Promise<WriteOutcome> {
-    return this.client.write(operation, this.names.database, write);
+    return this.client.write(operation, write);
   }
 
   private newDocument(
