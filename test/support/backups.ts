@@ -28,9 +28,17 @@ export interface Vault extends Disposable {
   /** A path in the folder. */
   file(name: string): string;
   /** Runs a command with the public half in its environment. */
-  run(parameters: readonly string[], environment?: Readonly<Record<string, string>>): Promise<CommandOutcome>;
+  run(
+    parameters: readonly string[],
+    environment?: Readonly<Record<string, string>>,
+    limit?: number,
+  ): Promise<CommandOutcome>;
   /** The same, and its JSON; it must end well. */
-  ask<Answer>(parameters: readonly string[], environment?: Readonly<Record<string, string>>): Promise<Answer>;
+  ask<Answer>(
+    parameters: readonly string[],
+    environment?: Readonly<Record<string, string>>,
+    limit?: number,
+  ): Promise<Answer>;
 }
 
 /** What `backup --json` prints, as far as tests read it. */
@@ -58,12 +66,12 @@ export async function openVault(): Promise<Vault> {
   const file = (name: string) => path.join(folder, name);
   const keyFile = file('recovery.key');
   await writeSecretFile(keyFile, writeKeyFile(key, Date.now()));
-  const run: Vault['run'] = (parameters, environment = {}) =>
-    runRelayGateway(parameters, { RECOVERY_PUBLIC_KEY: key.publicHalf, ...environment });
+  const run: Vault['run'] = (parameters, environment = {}, limit) =>
+    runRelayGateway(parameters, { RECOVERY_PUBLIC_KEY: key.publicHalf, ...environment }, limit);
   return {
     ...{ folder, key, keyFile, file, run },
-    async ask(parameters, environment) {
-      const { code, stdout, stderr } = await run([...parameters, '--json'], environment);
+    async ask(parameters, environment, limit) {
+      const { code, stdout, stderr } = await run([...parameters, '--json'], environment, limit);
       assert.equal(code, 0, stderr);
       assert.ok(!`${stdout}${stderr}`.includes(key.privateHalf), 'nothing secret is printed');
       return JSON.parse(stdout);

@@ -14,12 +14,13 @@ export interface CommandOutcome {
   readonly stderr: string;
 }
 
-/** Gives what the command printed, whatever its exit code. */
+/** Gives what the command printed, whatever its exit code. @param limit milliseconds after which it is killed */
 export async function runRelayGateway(
   parameters: readonly string[],
   environment: Readonly<Record<string, string>> = {},
+  limit = LIMIT,
 ): Promise<CommandOutcome> {
-  const options = { env: { PATH: process.env['PATH'], ...environment }, cwd: projectRoot, timeout: LIMIT };
+  const options = { env: { PATH: process.env['PATH'], ...environment }, cwd: projectRoot, timeout: limit };
   try {
     return { code: 0, ...(await run(process.execPath, ['src/cli/main.ts', ...parameters], options)) };
   } catch (error) {
