@@ -22,6 +22,10 @@ import { isWorthRetrying, statusOf, storeError } from './errors.ts';
 import { type Note, noteOnce } from './note.ts';
 import { ENTRY_FIELDS, type ObjectResource, readEntry, writeMetadata } from './object-metadata.ts';
 
+/** Milliseconds that clients wait for an answer, less what else it takes; and octets a second that a put may be slow. */
+const ANSWER_PATIENCE = 4500;
+const SLOWEST_PACE = 1024 * 1024;
+
 /** The most that a page can have: https://cloud.google.com/storage/docs/json_api/v1/objects/list */
 const PAGE_ENTRIES = 1000;
 /** A power of two, so that an arrival is written and read without loss. */
@@ -96,28 +100,32 @@ export class GcsObjectStore implements ObjectStore {
     const copy = Buffer.from(body);
     const checksum = checksumOf(copy);
     const version = await this.afterOthers(key, () =>
-      this.bounded('put', () => this.upload(key, copy, checksum, custom)),
+      this.bounded('put', () => this.upload(key, copy, checksum, custom), copy.length),
     );
     return { ...entry, version };
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
-    return this.bounded('get', async () => {
-      for (let read = 1; ; read++) {
-        const [entry, media] = await Promise.all([this.look(key), this.download(key)]);
-        if (!entry || !media || this.isExpired(entry)) {
-          return undefined;
+    return this.bounded(
+      'get',
+      async () => {
+        for (let read = 1; ; read++) {
+          const [entry, media] = await Promise.all([this.look(key), this.download(key)]);
+          if (!entry || !media || this.isExpired(entry)) {
+            return undefined;
+          }
+          const isWhole = media.body.length === entry.size && checksumOf(media.body) === media.checksum;
+          if (media.version === entry.version && isWhole) {
+            return { ...entry, body: media.body };
+          }
+          if (read === READS) {
+            throw new StoreError('STORE_AWAY', `Cloud Storage could not get "${key}" whole`, { cause: media.fault });
+          }
+          await after(READ_PAUSE * 2 ** (read - 1));
         }
-        const isWhole = media.body.length === entry.size && checksumOf(media.body) === media.checksum;
-        if (media.version === entry.version && isWhole) {
-          return { ...entry, body: media.body };
-        }
-        if (read === READS) {
-          throw new StoreError('STORE_AWAY', `Cloud Storage could not get "${key}" whole`, { cause: media.fault });
-        }
-        await after(READ_PAUSE * 2 ** (read - 1));
-      }
-    });
+      },
+      Number.POSITIVE_INFINITY,
+    );
   }
 
   async *list(prefix: string): AsyncIterable<ObjectEntry> {
@@ -262,11 +270,18 @@ export class GcsObjectStore implements ObjectStore {
     }
   }
 
-  /** Bounds an operation with all its retries. @throws StoreError */
-  private async bounded<Value>(what: string, work: () => Promise<Value>): Promise<Value> {
+  /**
+   * Bounds an operation with all its retries: most have somebody at a door who waits for the answer.
+   *
+   * @param octets that are sent; infinitely many where nobody waits
+   * @throws StoreError
+   */
+  private async bounded<Value>(what: string, work: () => Promise<Value>, octets = 0): Promise<Value> {
+    const patience = Math.min(this.patience, ANSWER_PATIENCE + (octets / SLOWEST_PACE) * 1000);
     const ended = new AbortController();
-    const tooLate = after(this.patience, undefined, { signal: ended.signal }).then(
-      () => Promise.reject(new StoreError('STORE_AWAY', `Cloud Storage could not ${what} in ${this.patience} ms`)),
+    const tooLate = after(patience, undefined, { signal: ended.signal }).then(
+      () =>
+        Promise.reject(new StoreError('STORE_AWAY', `Cloud Storage could not ${what} in ${Math.round(patience)} ms`)),
       () => new Promise<never>(() => {}),
     );
     try {
