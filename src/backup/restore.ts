@@ -1,6 +1,7 @@
 /** Writes a backup's records into empty stores, such that it can be cut short anywhere and done again. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ObjectStore, RecordCopy, RecordKind, Records } from '../gateway/ports.ts';
-import { RECORD_KINDS } from '../gateway/ports.ts';
+import { RECORD_KINDS, StoreError } from '../gateway/ports.ts';
 import { beginRestore, endRestore, isOfStores, unfinishedRestore } from '../gateway/restoration.ts';
 import { BackupError } from './errors.ts';
 import type { OpenBackup } from './read-backup.ts';
@@ -14,6 +15,11 @@ export const LEFT_OUT: ReadonlySet<RecordKind> = new Set(['collected-parcels', '
 
 /** Records that are written at the same time: stores that make one transaction of them are fast. */
 const BATCH_RECORDS = 500;
+
+/** A store that is away is tried again, with pauses that double, for so many milliseconds in all. */
+const PATIENCE = 120_000;
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 10_000;
 
 export interface RestoreReport {
   /** How many records were written, of each kind. */
@@ -31,6 +37,8 @@ export interface RestoreOptions {
   readonly now: number;
   /** Puts back the keys that are not records; called once the stores are known to be empty. */
   readonly restoreKeys?: () => Promise<void>;
+  /** For how long a store that is away is tried, in milliseconds; two minutes by default. */
+  readonly patience?: number;
   /** Called now and then with how many records of the backup are done. */
   readonly onProgress?: (records: number) => void;
 }
@@ -53,7 +61,7 @@ export async function restoreBackup(backup: OpenBackup, options: RestoreOptions)
     batch = [];
     // The one before, so that the next is read while this one is written.
     await writing;
-    writing = Promise.all(full.map(({ kind, key, fields, expiry }) => records.put(kind, key, fields, expiry)));
+    writing = Promise.all(full.map((record) => putPatiently(records, record, options.patience ?? PATIENCE)));
     writing.catch(() => undefined);
     options.onProgress?.(done);
   };
@@ -73,6 +81,26 @@ export async function restoreBackup(backup: OpenBackup, options: RestoreOptions)
   await writing;
   await endRestore(records);
   return { counts, records: written, leftOut: done - written };
+}
+
+/** So many writes at once may be more than a store elsewhere takes at first. @throws StoreError */
+async function putPatiently(
+  records: Records,
+  { kind, key, fields, expiry }: RecordCopy,
+  patience: number,
+): Promise<void> {
+  const end = performance.now() + patience;
+  for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+    try {
+      return await records.put(kind, key, fields, expiry);
+    } catch (error) {
+      const isAway = error instanceof StoreError && error.code === 'STORE_AWAY';
+      if (!isAway || performance.now() + pause > end) {
+        throw error;
+      }
+      await delay(pause);
+    }
+  }
 }
 
 /** Stores on which a restore of the same backup was begun count as empty: it goes on. */

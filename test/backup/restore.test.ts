@@ -5,7 +5,7 @@ import { type OpenBackup, openBackup } from '../../src/backup/read-backup.ts';
 import { newRecoveryKey } from '../../src/backup/recovery-key.ts';
 import { restoreBackup } from '../../src/backup/restore.ts';
 import type { RecordCopy, Records } from '../../src/gateway/ports.ts';
-import { RECORD_KINDS } from '../../src/gateway/ports.ts';
+import { RECORD_KINDS, StoreError } from '../../src/gateway/ports.ts';
 import { requireRestored } from '../../src/gateway/restoration.ts';
 import { encryptedBackup } from '../support/backups.ts';
 import { temporaryBackends } from '../support/local-backends.ts';
@@ -114,6 +114,32 @@ suite('A restore', () => {
     const cut = await openOf(octets.subarray(0, -1));
     await assert.rejects(restoreBackup(cut, { records, now: clock.now() }), { code: 'BACKUP_DAMAGED' });
     await assert.rejects(requireRestored(records), { code: 'RESTORE_UNFINISHED' });
+  });
+
+  test('waits for a store that is away for a moment, and not for one that is full', async () => {
+    await using temporary = await temporaryBackends();
+    const { clock, backends } = temporary;
+    const all = [...manyRecords(700, clock.now())];
+    const octets = await backupOf(all, clock.now());
+    const faults: StoreError[] = [];
+    const records = Object.assign(Object.create(backends.records) as Records, {
+      put: async (...parameters: Parameters<Records['put']>) => {
+        const fault = parameters[0] === 'session-keys' ? faults.shift() : undefined;
+        if (fault) {
+          throw fault;
+        }
+        await backends.records.put(...parameters);
+      },
+    });
+    faults.push(new StoreError('STORE_FULL', 'full'));
+    const options = { records, now: clock.now() };
+    await assert.rejects(restoreBackup(await openOf(octets), options), { code: 'STORE_FULL' });
+    faults.push(new StoreError('STORE_AWAY', 'away'));
+    await assert.rejects(restoreBackup(await openOf(octets), { ...options, patience: 0 }), { code: 'STORE_AWAY' });
+    faults.push(new StoreError('STORE_AWAY', 'away'), new StoreError('STORE_AWAY', 'away'));
+    await restoreBackup(await openOf(octets), options);
+    assert.equal(faults.length, 0);
+    assert.deepEqual(await contentsOf(backends.records), all.sort(byName));
   });
 
   test('writes nothing where there is a record or a message', async () => {

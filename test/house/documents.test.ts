@@ -30,6 +30,18 @@ suite('Documents', () => {
     assert.equal(printed, `${costTable(costReport(LIST_PRICES))}\n`);
   });
 
+  test('of recovery tell what to do about everything that recover finds', () => {
+    const codes = ['src/backends/local/directory-faults.ts', 'src/compose/recovery.ts'].flatMap((file) =>
+      [...read(file).matchAll(/(?:^ {2}\| | \| |code: )'([A-Z]+_[A-Z_]+)'/gm)].map(([, code = '']) => code),
+    );
+    assert.ok(codes.length > 10, 'the codes are found');
+    const text = read('docs/recovery.md');
+    assert.deepEqual(
+      codes.filter((code) => !text.includes(`\`${code}\``)),
+      [],
+    );
+  });
+
   test('name only npm scripts that there are', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     for (const { path: file, text } of [...sourceFiles('*.md'), ...sourceFiles('docs/**/*.md')]) {
