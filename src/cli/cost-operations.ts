@@ -40,6 +40,17 @@ export const OPERATIONS = {
   cargo: { classA: 1, classB: 2, firestoreReads: 2, firestoreWrites: 1, redisCommands: 7 },
   /** A parcel in cargo is put into a mailbox, and its acknowledgement is owed. */
   cargoBorne: { classA: 1, firestoreReads: 1, firestoreWrites: 1, firestoreDeletes: 1, redisCommands: 3 },
+  /** A courier collects, and gets one cargo: at most, beside the acknowledgements that are owed and are read. */
+  courierCollection: {
+    classA: 1,
+    firestoreReads: 12,
+    firestoreWrites: 9,
+    firestoreDeletes: 4,
+    kmsOperations: 1,
+    redisCommands: 3,
+  },
+  /** A parcel leaves in that cargo. */
+  collectedByCourier: { classB: 2 },
   /** An acknowledgement in cargo has a parcel deleted. */
   acknowledgedByCargo: { classA: 1, redisCommands: 1 },
   /** A private gateway registers. */

@@ -12,6 +12,9 @@ const HOURS = DAYS * 24;
 const SECONDS = HOURS * 3600;
 const GB = 1e9;
 
+/** A guess. */
+const PARCELS_PER_CARGO = 30;
+
 /** US dollars, by what they are for. */
 export interface Cost {
   readonly what: string;
@@ -52,16 +55,21 @@ export function costCommand(): Command {
 
 export function costReport(prices: Prices): CostReport {
   const { delivered, collectedLive, collectedLater, internetBound, cargoBorne } = OPERATIONS;
+  const { collectedByCourier, acknowledgedByCargo } = OPERATIONS;
+  // What a cargo and a collection cost themselves is shared.
+  const cargo = times(OPERATIONS.cargo, 1 / PARCELS_PER_CARGO);
+  const collection = times(OPERATIONS.courierCollection, 1 / PARCELS_PER_CARGO);
+  const days = prices.waitingDays;
   const ways: [string, number, ...Operations[]][] = [
     ['parcels, collected live', 0, delivered, collectedLive],
-    ['parcels, collected later', prices.waitingDays, delivered, collectedLater],
+    ['parcels, collected later', days, delivered, collectedLater],
     ['parcels, for the Internet', 0, internetBound],
-    // Thirty in one cargo: what the cargo itself costs is shared.
-    ['parcels, in cargo, collected live', 0, cargoBorne, share(OPERATIONS.cargo, 30), collectedLive],
+    ['parcels, in cargo, collected live', 0, cargoBorne, cargo, collectedLive],
+    ['parcels, collected by courier', days, delivered, collectedByCourier, collection, acknowledgedByCargo, cargo],
   ];
   return {
     prices,
-    parcels: ways.map(([what, days, ...operations]) => costOf(what, total(operations, MILLION), prices, { days })),
+    parcels: ways.map(([what, waiting, ...asked]) => costOf(what, total(asked, MILLION), prices, { days: waiting })),
     devices: costOfDevices(prices),
   };
 }
@@ -122,7 +130,6 @@ function total(operations: readonly Operations[], of: number): Required<Operatio
 }
 
 const times = (operations: Operations, factor: number): Operations => total([operations], factor);
-const share = (operations: Operations, among: number): Operations => times(operations, 1 / among);
 
 /** The report in columns, for people. */
 export function costTable({ parcels, devices }: CostReport): string {

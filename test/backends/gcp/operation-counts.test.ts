@@ -275,6 +275,30 @@ suite('Operations of the cloud', needsCloud(), () => {
     );
     assert.deepEqual(difference(billed(acknowledged), empty, PARCELS), OPERATIONS.acknowledgedByCargo);
   });
+
+  test('of what a courier takes home: parcels are read, a cargo is signed, and a few records say how far it came', async () => {
+    await receiving.collectAll();
+    for (let count = 0; count < PARCELS; count++) {
+      await deliver();
+    }
+    await meter.reset();
+    const parcels: Parcel[] = [];
+    for await (const cargo of courier.collectCargo(await channel.newCca())) {
+      parcels.push(...(await channel.open(cargo)).flatMap(({ item }) => (item instanceof Parcel ? item : [])));
+    }
+    assert.equal(parcels.length, PARCELS);
+    const counts = await meter.read();
+    assert.deepEqual(counts.gcs, { 'objects.list': 1, 'objects.get': PARCELS, 'objects.media': PARCELS });
+    assert.equal(counts.firestore['RunQuery collected-parcels'], 1);
+    const { classB, firestoreReads = 0, firestoreWrites = 0, ...others } = billed(counts);
+    const { courierCollection } = OPERATIONS;
+    assert.equal(classB, PARCELS * OPERATIONS.collectedByCourier.classB);
+    // A claim is looked at, and what was acknowledged noted, more often where a collection takes longer.
+    assert.ok(firestoreReads <= courierCollection.firestoreReads, `${firestoreReads} reads`);
+    assert.ok(firestoreWrites <= courierCollection.firestoreWrites, `${firestoreWrites} writes`);
+    assert.equal(others.kmsOperations, courierCollection.kmsOperations);
+    assert.equal(others.classA, courierCollection.classA);
+  });
 });
 
 /** A key of the official library is none of Node's. */
