@@ -1,10 +1,11 @@
 /** What the chart renders, by real helm, for all sorts of values. */
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { suite, test } from 'node:test';
-import { type Manifest, render } from '../support/helm.ts';
+import { CHART, type Manifest, render } from '../support/helm.ts';
 import { type Container, type PodSpec, podsOf, propertyFaults } from './manifest-properties.ts';
 import { schemaFaults } from './manifest-schemas.ts';
-import { VALUE_SETS } from './value-sets.ts';
+import { ENVIRONMENTS, VALUE_SETS } from './value-sets.ts';
 
 const renderings = new Map<string, Promise<Manifest[]>>();
 
@@ -24,6 +25,25 @@ suite('The chart', { concurrency: 2 }, () => {
       assert.deepEqual(propertyFaults(manifests), []);
     });
   }
+
+  for (const [name, values] of Object.entries(ENVIRONMENTS)) {
+    test(`renders what Kubernetes takes and what is safe in the environment ${name}`, async () => {
+      const manifests = await render({ values });
+      assert.deepEqual(schemaFaults(manifests), []);
+      assert.deepEqual(propertyFaults(manifests), []);
+      const { containers } = firstPod(manifests);
+      assert.equal(containers[0]?.env?.find(({ name: variable }) => variable === 'REDIS_URL')?.value, undefined);
+    });
+  }
+
+  test('of Redis, for development, renders what Kubernetes takes, and the Secret that the gateway refers to', async () => {
+    const manifests = await render({ chart: path.join(CHART, '../redis') });
+    assert.deepEqual(schemaFaults(manifests), []);
+    assert.ok(manifests.some(({ kind }) => kind === 'Secret'));
+    const { containers, securityContext } = firstPod(manifests);
+    assert.equal(securityContext?.runAsNonRoot, true);
+    assert.equal(containers[0]?.securityContext?.readOnlyRootFilesystem, true);
+  });
 });
 
 /** A copy of the rendering in which one thing is changed. */

@@ -1,5 +1,10 @@
 /** Values that operators may have, from the plainest to the oddest: what the chart's tests render. */
 
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { projectRoot } from '../support/gateway.ts';
+
 const ADDRESS = { INTERNET_ADDRESS: 'gateway.example.org' };
 const HOSTS = { poweb: 'poweb.example.org', pohttp: 'pohttp.example.org', cogrpc: 'cogrpc.example.org' };
 
@@ -130,3 +135,11 @@ export const VALUE_SETS: Readonly<Record<string, Readonly<Record<string, unknown
     firstCertificate: { enabled: false },
   },
 };
+
+/** What the helmfile gives the chart, by environment. */
+export const ENVIRONMENTS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = Object.fromEntries(
+  ['development', 'staging', 'production'].map((name) => {
+    const file = path.join(projectRoot, 'charts/environments', `${name}.yaml`);
+    return [name, (parse(readFileSync(file, 'utf8')) as { gateway: Record<string, unknown> }).gateway];
+  }),
+);

@@ -43,6 +43,8 @@ export interface Room extends AsyncDisposable {
   evict(pod: string): Promise<void>;
   /** Runs helm in the namespace, whatever becomes of it. */
   helm(parameters: readonly string[], values?: unknown): Promise<Outcome>;
+  /** An address of the cluster's node. */
+  node(): Promise<string>;
   /** Where clients outside of the cluster find a Service of type NodePort. */
   nodePort(service: string): Promise<{ host: string; port: number }>;
   /** A volume for a claim of this name, where the cluster makes none by itself. */
@@ -161,10 +163,10 @@ export async function openRoom(purpose: string): Promise<Room> {
         ['--kubeconfig', kubeconfig, '--namespace', namespace, ...parameters, ...(values ? ['--values', '-'] : [])],
         values ? JSON.stringify(values) : undefined,
       ),
+    node: nodeAddress,
     async nodePort(service) {
       const port = Number(await kubectl('get', 'service', service, '--output=jsonpath={.spec.ports[0].nodePort}'));
-      const address = '{.items[0].status.addresses[?(@.type=="InternalIP")].address}';
-      return { host: await admin('get', 'nodes', `--output=jsonpath=${address}`), port };
+      return { host: await nodeAddress(), port };
     },
     async provideVolume(claim) {
       const classes = JSON.parse(await admin('get', 'storageclasses', '--output=json')) as {
@@ -177,6 +179,10 @@ export async function openRoom(purpose: string): Promise<Room> {
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+function nodeAddress(): Promise<string> {
+  return admin('get', 'nodes', '--output=jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}');
 }
 
 /** A folder of the cluster's node as a volume. It goes with the test. */

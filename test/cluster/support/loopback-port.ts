@@ -11,17 +11,7 @@ export async function openLoopbackPort({ host, port }: { host: string; port: num
   const sockets = new Set<Socket>();
   const server = createServer((near) => {
     const far = connect(port, host);
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(socket);
-      socket.setNoDelay(true);
-      socket.pipe(other);
-      // An end is piped; a break is passed on as a break.
-      socket.on('error', () => other.resetAndDestroy());
-      socket.on('close', () => sockets.delete(socket));
-    }
+    join(near, far, sockets);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -35,4 +25,19 @@ export async function openLoopbackPort({ host, port }: { host: string; port: num
       await once(server, 'close');
     },
   };
+}
+
+/** Makes two sockets one connection; they are among `sockets` for as long as they are open. */
+export function join(near: Socket, far: Socket, sockets: Set<Socket>): void {
+  for (const [socket, other] of [
+    [near, far],
+    [far, near],
+  ] as const) {
+    sockets.add(socket);
+    socket.setNoDelay(true);
+    socket.pipe(other);
+    // An end is piped; a break is passed on as a break.
+    socket.on('error', () => other.resetAndDestroy());
+    socket.on('close', () => sockets.delete(socket));
+  }
 }

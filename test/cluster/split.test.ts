@@ -1,0 +1,174 @@
+/** A Deployment for each service over Redis and a cloud's emulators, installed for real: what its operator does to it under traffic. */
+import assert from 'node:assert/strict';
+import { availableParallelism, loadavg } from 'node:os';
+import { suite, type TestContext, test } from 'node:test';
+import { type Cloud, needsCloud, startCloud } from '../support/cloud.ts';
+import { CHART, openRoom, type Room } from './support/cluster.ts';
+import { type HostPorts, openHostPorts } from './support/host-ports.ts';
+import { openLoopbackPort } from './support/loopback-port.ts';
+import { Traffic } from './support/traffic.ts';
+
+const RELEASE = 'gateway';
+const NAME = 'gateway-relay-gateway';
+const COMPONENTS = ['collection', 'cogrpc', 'ops', 'pohttp', 'poweb', 'worker'];
+
+/** Small pods that end soon: there is one small machine for all. */
+const SMALL = {
+  resources: { requests: { cpu: '10m', memory: '96Mi' } },
+  drain: { waitSeconds: 3, graceSeconds: 10 },
+};
+
+async function valuesOf(room: Room, cloud: Cloud, host: HostPorts): Promise<Record<string, unknown>> {
+  const { REDIS_URL = '', ...environment } = cloud.environment;
+  const settings: Record<string, string> = { INTERNET_ADDRESS: 'gateway.example.org' };
+  for (const [variable, value] of Object.entries(environment)) {
+    settings[variable] = await host.translate(value);
+  }
+  const url = await host.translate(REDIS_URL);
+  await room.kubectl('create', 'secret', 'generic', 'redis', `--from-literal=url=${url}`);
+  const doors = room.values['components'] as Record<string, object>;
+  return {
+    ...room.values,
+    mode: 'split',
+    gateway: { settings, secrets: { REDIS_URL: { name: 'redis', key: 'url' } } },
+    pods: SMALL,
+    // The chart's own are longer than the test has patience for.
+    components: Object.fromEntries(
+      COMPONENTS.map((name) => [
+        name,
+        { ...doors[name], ...SMALL, replicas: ['poweb', 'collection'].includes(name) ? 2 : 1 },
+      ]),
+    ),
+    networkPolicy: { extraEgress: [{ to: [{ ipBlock: { cidr: `${host.address}/32` } }] }] },
+  };
+}
+
+async function deploy(room: Room, values: object): Promise<void> {
+  const { code, stderr } = await room.helm(
+    ['upgrade', '--install', RELEASE, CHART, '--wait', '--timeout', '4m'],
+    values,
+  );
+  assert.equal(code, 0, stderr);
+}
+
+const podsOf = async (room: Room, component: string) =>
+  (await room.kubectl('get', 'pods', '--selector', `app.kubernetes.io/component=${component}`, '--output=name'))
+    .trim()
+    .split('\n')
+    .map((name) => name.replace('pod/', ''));
+
+const ready = (room: Room, component: string) =>
+  room.kubectl('rollout', 'status', `deployment/${NAME}-${component}`, '--timeout=180s');
+
+/** Does something to the gateway, and sees that nobody noticed more than is documented. */
+async function unnoticed(
+  context: TestContext,
+  traffic: Traffic,
+  what: string,
+  act: () => Promise<void>,
+): Promise<void> {
+  await traffic.flows();
+  traffic.look();
+  await act();
+  await traffic.flows();
+  const { failures, closings, longestSilence } = traffic.look();
+  context.diagnostic(
+    `${what}: ${failures.length} deliveries tried again, ${closings.length} collections began anew, ` +
+      `at most ${longestSilence} ms between two acknowledged deliveries`,
+  );
+  // On a machine that is too busy, clients wait in vain for whoever is well.
+  const isBusy = (loadavg()[0] ?? 0) > 2 * availableParallelism();
+  const isExcused = (reason: string) => isBusy && /^timeout of/.test(reason);
+  assert.deepEqual(
+    failures.filter((reason) => !isExcused(reason)),
+    [],
+  );
+  assert.deepEqual(
+    closings.filter((reason) => !reason.includes('4000')),
+    [],
+  );
+}
+
+suite('A gateway split over its services', () => {
+  test(
+    'is installed, upgraded, rolled back and evicted without anybody noticing, and loses no acknowledged parcel',
+    needsCloud(),
+    async (context) => {
+      await using cloud = await startCloud();
+      await using room = await openRoom('split');
+      await using host = await openHostPorts(await room.node());
+      const values = await valuesOf(room, cloud, host);
+
+      const begun = performance.now();
+      await deploy(room, values);
+      context.diagnostic(`installed in ${Math.round(performance.now() - begun)} ms`);
+
+      await context.test('is well, says the doctor', async () => {
+        const { code, stdout, stderr } = await room.helm(['test', RELEASE, '--timeout', '2m', '--logs']);
+        assert.equal(code, 0, stdout + stderr);
+        assert.match(stdout, /The gateway is well/);
+      });
+
+      await using poweb = await openLoopbackPort(await room.nodePort(`${NAME}-poweb`));
+      await using collection = await openLoopbackPort(await room.nodePort(`${NAME}-collection`));
+      await using traffic = await Traffic.start(poweb.url, collection.url);
+
+      const settings = (values['gateway'] as { settings: object }).settings;
+      const changed = {
+        ...values,
+        gateway: { ...(values['gateway'] as object), settings: { ...settings, LOG_LEVEL: 'debug' } },
+      };
+      await unnoticed(context, traffic, 'upgrade', () => deploy(room, changed));
+      await unnoticed(context, traffic, 'rollback', async () => {
+        const { code, stderr } = await room.helm(['rollback', RELEASE, '1', '--wait', '--timeout', '4m']);
+        assert.equal(code, 0, stderr);
+      });
+      await unnoticed(context, traffic, 'eviction', async () => {
+        for (const component of ['poweb', 'collection']) {
+          const [pod = ''] = await podsOf(room, component);
+          await room.evict(pod);
+          await room.kubectl('wait', `pod/${pod}`, '--for=delete', '--timeout=120s');
+          await ready(room, component);
+        }
+      });
+      await unnoticed(context, traffic, 'upgrade to an image that there is not', async () => {
+        const image = { ...(values['image'] as object), tag: 'broken', pullPolicy: 'Never' };
+        const { code } = await room.helm(['upgrade', RELEASE, CHART, '--wait', '--timeout', '10s'], {
+          ...values,
+          image,
+        });
+        assert.notEqual(code, 0);
+        const { code: end, stderr } = await room.helm(['rollback', RELEASE, '--wait', '--timeout', '4m']);
+        assert.equal(end, 0, stderr);
+      });
+
+      // A killed pod says goodbye to nobody: its connections break, and nothing else happens.
+      await traffic.flows();
+      traffic.look();
+      for (const component of ['poweb', 'collection', 'worker']) {
+        const [pod = ''] = await podsOf(room, component);
+        await room.kubectl('delete', 'pod', pod, '--grace-period=0', '--force');
+        await ready(room, component);
+      }
+      await traffic.flows();
+      const { failures, closings, longestSilence } = traffic.look();
+      context.diagnostic(`kill: ${failures.length} tried again, ${closings.length} began anew, ${longestSilence} ms`);
+
+      const { acknowledged, lost } = await traffic.stop();
+      context.diagnostic(`${acknowledged} parcels were acknowledged`);
+      assert.deepEqual(lost, []);
+
+      const { code, stderr } = await room.helm(['uninstall', RELEASE, '--wait', '--timeout', '2m']);
+      assert.equal(code, 0, stderr);
+      assert.equal(
+        await room.kubectl(
+          'get',
+          'deployments,services,configmaps',
+          '--selector',
+          `app.kubernetes.io/instance=${RELEASE}`,
+        ),
+        '',
+      );
+    },
+  );
+});
