@@ -83,7 +83,10 @@ async function collect(parts: CargoExaminationParts, channel: CargoChannel, cca:
   return items;
 }
 
-/** Cargo is opened after it was acknowledged, so that the parcel in it may not be there yet. */
+/**
+ * Cargo is opened after it was acknowledged, so that the parcel in it may not be there yet, nor the acknowledgement of it,
+ * which follows the parcel.
+ */
 async function collectUntilThere(
   parts: CargoExaminationParts,
   channel: CargoChannel,
@@ -93,10 +96,11 @@ async function collectUntilThere(
   for (let collections = 1; ; collections++) {
     const cca = await channel.writeCca();
     const items = await collect(parts, channel, cca);
-    if (items.some((item) => item.equals(parcel))) {
+    const isLate = performance.now() > end;
+    if (items.some((item) => item.equals(parcel)) && (hasAck(items, parcel) || isLate)) {
       return { cca, items, collections };
     }
-    if (performance.now() > end) {
+    if (isLate) {
       throw new DoctorFault(
         'PARCEL_LOST',
         `The parcel that came in cargo was not there ${OPENING_LIMIT / 1000} s later`,
@@ -116,10 +120,14 @@ function ackOf(bytes: Buffer): Buffer {
   });
 }
 
-function requireAck(items: readonly Buffer[], parcel: Buffer): void {
+function hasAck(items: readonly Buffer[], parcel: Buffer): boolean {
   const { messageId } = readParcel(parcel, new CertificateCache());
   const acks = items.filter((item) => cargoItemKind(item) === 'parcel-collection-ack').map(readParcelCollectionAck);
-  if (!acks.some(({ parcelId }) => parcelId === messageId)) {
+  return acks.some(({ parcelId }) => parcelId === messageId);
+}
+
+function requireAck(items: readonly Buffer[], parcel: Buffer): void {
+  if (!hasAck(items, parcel)) {
     throw new DoctorFault(
       'ANSWER_WRONG',
       'The parcel came back without the acknowledgement (PCA) of its having been taken from cargo',
