@@ -47,7 +47,7 @@ export interface Gateway extends AsyncDisposable {
  */
 export async function startGateway(config: Config, logger: Logger, clock?: Clock): Promise<Gateway> {
   await using stack = new AsyncDisposableStack();
-  const telemetry = stack.use(openTelemetry(logger));
+  const telemetry = stack.use(await openTelemetry(config, logger, clock));
   // The stores open while the services are loaded: each takes half of the time that a start takes.
   const [core, { openServers }] = await Promise.all([
     openCore(config, logger, clock, (opened) => watchBackends(opened, config, telemetry)),

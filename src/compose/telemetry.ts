@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config.ts';
 import type { CargoEvent } from '../gateway/cargo/cargo-events.ts';
-import type { JournalEntry, QueueName } from '../gateway/ports.ts';
+import type { Clock, JournalEntry, QueueName } from '../gateway/ports.ts';
 import { WaitingCensus } from '../gateway/waiting-census.ts';
 import type { Logger } from '../log.ts';
-import { machineChance } from '../machine.ts';
+import { machineChance, machineClock } from '../machine.ts';
 import { lastBackup } from '../services/control/backup-order.ts';
 import type { CheckRounds } from '../services/ops/check-rounds.ts';
 import type { Server } from '../services/service.ts';
@@ -35,18 +35,24 @@ export interface Telemetry extends AsyncDisposable {
   readonly onBackingCall: OnBackingCall;
 }
 
-export function openTelemetry(logger: Logger): Telemetry {
+/** Traces are loaded only where a collector for them is configured. */
+export async function openTelemetry(config: Config, logger: Logger, clock: Clock = machineClock): Promise<Telemetry> {
+  const { otlpEndpoint } = config;
+  const parts = { config, logger, clock, version: version() };
+  const tracing = otlpEndpoint ? (await import('./tracing.ts')).openTracing(otlpEndpoint, parts) : undefined;
   const metrics = new GatewayMetrics();
   const loop = watchEventLoop((milliseconds) => logger.warn({ milliseconds }, 'Event loop stalled'));
-  addProcessMetrics(metrics.metrics, () => loop.delays, version());
+  addProcessMetrics(metrics.metrics, () => loop.delays, parts.version);
   return {
     metrics,
     onParcel(entry) {
       metrics.parcel(entry);
+      tracing?.spans.parcel(entry);
       logger.debug(entry, 'Message event');
     },
     onCargo(event) {
       metrics.cargo(event);
+      tracing?.spans.cargo(event);
       const { ids, ...rest } = event;
       logger.debug({ ...ids, ...rest }, 'Cargo event');
     },
@@ -56,6 +62,7 @@ export function openTelemetry(logger: Logger): Telemetry {
     },
     async [Symbol.asyncDispose]() {
       loop[Symbol.dispose]();
+      await tracing?.[Symbol.asyncDispose]();
     },
   };
 }

@@ -10,6 +10,7 @@ import {
   databaseId,
   domainName,
   duration,
+  headerList,
   hostAndPort,
   httpUrl,
   integer,
@@ -106,6 +107,8 @@ export const SETTINGS = {
   logLevel: setting('LOG_LEVEL', 'info', oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])),
   logAddresses: setting('LOG_ADDRESSES', 'short', oneOf(['short', 'full'])),
   logMessageKey: setting('LOG_MESSAGE_KEY', 'msg', oneOf(['msg', 'message'])),
+  otlpEndpoint: optional('OTEL_EXPORTER_OTLP_ENDPOINT', httpUrl),
+  otlpHeaders: setting('OTEL_EXPORTER_OTLP_HEADERS', '', headerList),
 
   bodiesInFlight: setting('BODIES_IN_FLIGHT', '256MiB', octets(16 * 1024 ** 2)),
   connectionsPerPort: setting('CONNECTIONS_PER_PORT', '25000', integer(1, 1_000_000)),
@@ -142,7 +145,7 @@ export const SETTINGS = {
 };
 
 /** Variables whose values are never shown. */
-export const SECRETS: ReadonlySet<string> = new Set(['REDIS_URL']);
+export const SECRETS: ReadonlySet<string> = new Set(['REDIS_URL', 'OTEL_EXPORTER_OTLP_HEADERS']);
 
 type Settings = typeof SETTINGS;
 

@@ -144,6 +144,24 @@ export function httpUrl(text: string): string {
   return url.href;
 }
 
+/** Headers as OpenTelemetry's variables have them: `name=value,name=value`, percent-encoded. Not repeated: they are secret. */
+export function headerList(text: string): Readonly<Record<string, string>> {
+  const pairs = text.split(',').filter((pair) => pair.trim() !== '');
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [, name, value] = /^\s*([\w-]+)\s*=\s*(.*?)\s*$/.exec(pair) ?? [];
+      try {
+        if (name && value) {
+          return [name, decodeURIComponent(value)];
+        }
+      } catch {
+        // It is no percent-encoding.
+      }
+      throw new ValueError('must be headers such as api-key=VALUE,other=VALUE, percent-encoded');
+    }),
+  );
+}
+
 /** Where Redis is, from its URL. */
 export interface RedisPlace {
   readonly kind: 'server' | 'sentinel' | 'cluster';

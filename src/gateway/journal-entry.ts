@@ -30,6 +30,8 @@ export interface JournalEntry {
   readonly trace: string;
   /** RAMF message id. */
   readonly parcel?: string;
+  /** RAMF message id of the cargo that it came in. */
+  readonly cargo?: string;
   /** Node id of the sending endpoint. */
   readonly sender?: string;
   /** Node id of the receiving endpoint. */
