@@ -4,14 +4,16 @@
  *
  * Those that were sent within a few milliseconds go together, so that they share their syncs and the pages that they change.
  */
-import { setTimeout as pause } from 'node:timers/promises';
 import type { InternetQueue } from '../../gateway/internet-queue.ts';
 import type { Outbox } from '../../gateway/outbox.ts';
 import type { ObjectEntry, TakenItem } from '../../gateway/ports.ts';
 import type { SentMemory } from '../../gateway/sent-memory.ts';
 
-/** For so long the first waits for others, in milliseconds. */
-const GATHERING_TIME = 25;
+/** For so long the first waits for others, in milliseconds. A crash has those sent once more that had gone meanwhile. */
+const GATHERING_TIME = 50;
+
+/** So many wait for no more: they change most pages of the store's indexes, whose keys are in no order, by then. */
+const GATHERED = 200;
 
 /** A parcel that its destination has. */
 export interface SentParcelAtRest {
@@ -32,6 +34,8 @@ export class Completions {
   private readonly parts: { sent: SentMemory; outbox: Outbox; queue: InternetQueue };
   private waiting: Waiting[] = [];
   private running: Promise<void> = Promise.resolve();
+  /** Ends the gathering. */
+  private enough: () => void = () => undefined;
 
   constructor(parts: { sent: SentMemory; outbox: Outbox; queue: InternetQueue }) {
     this.parts = parts;
@@ -43,12 +47,22 @@ export class Completions {
     this.waiting.push({ ...parcel, resolve, reject });
     if (this.waiting.length === 1) {
       this.running = this.running.then(() => this.completeGathered());
+    } else if (this.waiting.length >= GATHERED) {
+      this.enough();
     }
     return promise;
   }
 
   private async completeGathered(): Promise<void> {
-    await pause(GATHERING_TIME);
+    if (this.waiting.length < GATHERED) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, GATHERING_TIME);
+        this.enough = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
     const { sent, outbox, queue } = this.parts;
     let batch = this.waiting;
     this.waiting = [];
