@@ -27,8 +27,9 @@ const EVERYTHING_WATCHED = {
 /** By what they stand for. */
 export const VALUE_SETS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'one pod': { gateway: { settings: ADDRESS } },
-  'one pod on a claim made by hand, watched': {
-    gateway: { settings: { ...ADDRESS, REGISTRATION_POLICY: 'allowlist', LOG_LEVEL: 'debug' } },
+  'one pod on a claim made by hand, watched and backed up': {
+    gateway: { settings: { ...ADDRESS, REGISTRATION_POLICY: 'allowlist', RECOVERY_PUBLIC_KEY: 'age1public' } },
+    backup: { schedule: '17 */8 * * *', to: 'gs://relay-backups/' },
     components: { single: { persistence: { existingClaim: 'stores' } } },
     monitoring: EVERYTHING_WATCHED,
   },
@@ -75,9 +76,14 @@ export const VALUE_SETS: Readonly<Record<string, Readonly<Record<string, unknown
     monitoring: EVERYTHING_WATCHED,
     doctor: { schedule: '17 3 * * *' },
   },
-  'split behind a Gateway': {
+  'split behind a Gateway, backed up': {
     mode: 'split',
-    gateway: CLOUD,
+    gateway: { ...CLOUD, settings: { ...CLOUD.settings, RECOVERY_PUBLIC_KEY: 'age1public' } },
+    backup: {
+      schedule: '17 */8 * * *',
+      to: 'gs://relay-backups/split/',
+      serviceAccount: { create: false, name: 'by-hand' },
+    },
     exposure: {
       kind: 'gatewayApi',
       hosts: HOSTS,

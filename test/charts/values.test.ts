@@ -100,10 +100,6 @@ const REFUSED: Readonly<Record<string, [values: unknown, told: RegExp]>> = {
     /minReplicas/,
   ],
   'with pods without a limit of memory': [{ ...onePod, pods: { resources: { limits: { memory: null } } } }, /memory/],
-  'with a secret among the settings': [
-    { gateway: { settings: { ...ADDRESS, REDIS_URL: 'redis://:planted-secret@redis' } } },
-    /gateway\.settings\.REDIS_URL is secret/,
-  ],
   'with a secret among the settings of one component': [
     { ...split, components: { worker: { settings: { REDIS_URL: 'redis://:planted-secret@redis' } } } },
     /components\.worker\.settings\.REDIS_URL is secret/,
@@ -141,6 +137,14 @@ const REFUSED: Readonly<Record<string, [values: unknown, told: RegExp]>> = {
     },
     /parentRefs must name/,
   ],
+  'with backups that nobody could open': [
+    { ...onePod, backup: { schedule: '17 3 * * *', to: 'gs://backups/' } },
+    /RECOVERY_PUBLIC_KEY must be set/,
+  ],
+  'with backups to its own volume': [
+    { ...onePod, backup: { schedule: '17 3 * * *', to: '/data/backups' } },
+    /backup\/to/,
+  ],
   'with half of a digest': [{ ...onePod, image: { digest: 'sha256:1234' } }, /digest/],
 };
 
@@ -155,6 +159,17 @@ suite('The chart refuses to be installed', { concurrency: 2 }, () => {
     });
   }
 });
+
+for (const secret of SECRETS) {
+  test(`The chart refuses ${secret} among the settings, and does not print it`, async () => {
+    const { code, stderr } = await template({
+      values: { gateway: { settings: { ...ADDRESS, [secret]: 'redis://:planted-secret@redis' } } },
+    });
+    assert.notEqual(code, 0);
+    assert.match(stderr, new RegExp(`gateway.settings.${secret} is secret`));
+    assert.doesNotMatch(stderr, /planted-secret/);
+  });
+}
 
 /** The environment of each pod that serves, by component, as its container gets it. */
 function environments(manifests: readonly Manifest[]): Record<string, Record<string, string>> {
@@ -212,7 +227,6 @@ suite('Pods of the chart', () => {
   });
 
   test('have secrets by reference only', async () => {
-    assert.deepEqual([...SECRETS], ['REDIS_URL']);
     const manifests = await render({ values: split });
     const references = podsOf(manifests)
       .filter(({ isService }) => isService)
@@ -225,6 +239,18 @@ suite('Pods of the chart', () => {
       });
     }
   });
+});
+
+test('Backups of one pod are made beside it, on its volume', async () => {
+  const manifests = await render({ values: VALUE_SETS['one pod on a claim made by hand, watched and backed up'] });
+  const backup = podsOf(manifests).find(({ owner }) => owner.kind === 'CronJob');
+  const claim = (spec: unknown) =>
+    (spec as { volumes: { persistentVolumeClaim?: { claimName: string } }[] }).volumes.map(
+      ({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName,
+    );
+  assert.deepEqual(claim(backup?.spec), ['stores']);
+  assert.deepEqual(backup?.spec.containers[0]?.args, ['backup', '--to', 'gs://relay-backups/', '--json']);
+  assert.ok(JSON.stringify(backup?.spec.affinity).includes('requiredDuringScheduling'));
 });
 
 suite('On GKE', () => {

@@ -10,10 +10,11 @@
 {{- range $name, $component := .Values.components -}}
 {{- $_ := set $given (printf "components.%s.settings" $name) (default dict $component.settings) -}}
 {{- end -}}
+{{- $secret := list "REDIS_URL" "OTEL_EXPORTER_OTLP_HEADERS" -}}
 {{- $ours := splitList " " "SERVICES BIND_HOST OPS_BIND_HOST POWEB_PORT POHTTP_PORT COGRPC_PORT OPS_PORT DATA_DIR TLS_CERT_FILE TLS_KEY_FILE GRACE_PERIOD" -}}
 {{- range $place, $variables := $given -}}
 {{- range $variable := keys $variables | sortAlpha -}}
-{{- if eq $variable "REDIS_URL" -}}
+{{- if has $variable $secret -}}
 {{- $faults = append $faults (printf "%s.%s is secret: put it into a Secret, and name that in gateway.secrets" $place $variable) -}}
 {{- else if has $variable $ours -}}
 {{- $faults = append $faults (printf "%s.%s is the chart's to set" $place $variable) -}}
@@ -51,6 +52,14 @@
 {{- end -}}
 {{- if and (eq .Values.exposure.kind "gatewayApi") (not .Values.exposure.gatewayApi.parentRefs) -}}
 {{- $faults = append $faults "exposure.gatewayApi.parentRefs must name the Gateway" -}}
+{{- end -}}
+{{- if .Values.backup.schedule -}}
+{{- if not .Values.backup.to -}}
+{{- $faults = append $faults "backup.to must name a place in a bucket, such as gs://relay-backups/" -}}
+{{- end -}}
+{{- if not $settings.RECOVERY_PUBLIC_KEY -}}
+{{- $faults = append $faults "gateway.settings.RECOVERY_PUBLIC_KEY must be set where there are backups: relay-gateway recovery-key new makes one" -}}
+{{- end -}}
 {{- end -}}
 {{- if $faults -}}
 {{- fail (printf "\n\nThese values cannot be used:\n  %s\n" (join "\n  " $faults)) -}}

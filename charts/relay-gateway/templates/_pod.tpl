@@ -174,7 +174,21 @@ spec:
     {{- end }}
 {{- end -}}
 
-{{/* The spec of a pod that runs one command and ends: a dict of root, account, args, env (YAML or empty), restartPolicy. */}}
+{{/* The environment of a command that opens the stores, as a list; it serves nobody, and needs no certificate for that. */}}
+{{- define "relay-gateway.commandEnvironment" -}}
+{{- range $variable, $value := fromYaml (include "relay-gateway.settings" .) }}
+{{- if not (hasPrefix "TLS_" $variable) }}
+- name: {{ $variable }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- include "relay-gateway.secretVariables" . }}
+{{- end -}}
+
+{{/*
+The spec of a pod that runs one command and ends: a dict of root, account, args, env (YAML or empty), restartPolicy, and
+claim: a volume of the gateway's, beside whose pod it runs then.
+*/}}
 {{- define "relay-gateway.commandPod" -}}
 {{- $ := .root -}}
 serviceAccountName: {{ .account }}
@@ -213,6 +227,20 @@ containers:
         mountPath: /data
 volumes:
   - name: data
+    {{- if .claim }}
+    persistentVolumeClaim:
+      claimName: {{ .claim }}
+    {{- else }}
     emptyDir:
       sizeLimit: 1Gi
+    {{- end }}
+{{- if .claim }}
+affinity:
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "relay-gateway.selector" (list $ "single") | nindent 12 }}
+{{- end }}
 {{- end -}}
