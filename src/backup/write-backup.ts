@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { Encrypter } from 'age-encryption';
 import type { RecordsSnapshot } from '../gateway/ports.ts';
+import { isUnfinishedRestore, restoreUnfinished } from '../gateway/restoration.ts';
 import { type BackupHeader, type Counts, type LocalKeys, writeEnd, writeHeader, writeRecord } from './backup-lines.ts';
 import { BackupError } from './errors.ts';
 
@@ -31,7 +32,7 @@ export interface BackupContents {
  * A backup, encrypted.
  *
  * @returns the octets, to be read to their end; `contents` resolves then
- * @throws BackupError RECOVERY_KEY_INVALID; while it is read, StoreError
+ * @throws BackupError RECOVERY_KEY_INVALID; while it is read, StoreError, GatewayError RESTORE_UNFINISHED
  */
 export async function writeBackup(
   options: BackupOptions,
@@ -60,6 +61,9 @@ async function* batches(
   };
   let batch = writeHeader(header);
   for await (const record of snapshot.read()) {
+    if (isUnfinishedRestore(record)) {
+      throw restoreUnfinished();
+    }
     contents.counts[record.kind] = (contents.counts[record.kind] ?? 0) + 1;
     contents.records++;
     batch += writeRecord(record);

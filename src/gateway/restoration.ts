@@ -40,12 +40,17 @@ export async function endRestore(records: Records): Promise<void> {
   await records.delete(KIND, KEY);
 }
 
+/** What is told whoever would use stores that are only half there. */
+export function restoreUnfinished(): GatewayError {
+  return new GatewayError(
+    'RESTORE_UNFINISHED',
+    'A backup was being restored onto these stores, and that has not ended: run the same relay-gateway restore again',
+  );
+}
+
 /** @throws GatewayError RESTORE_UNFINISHED; StoreError */
 export async function requireRestored(records: Records): Promise<void> {
   if ((await unfinishedRestore(records)) !== undefined) {
-    throw new GatewayError(
-      'RESTORE_UNFINISHED',
-      'A backup was being restored onto these stores, and that has not ended: run the same relay-gateway restore again',
-    );
+    throw restoreUnfinished();
   }
 }

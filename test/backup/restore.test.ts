@@ -75,7 +75,6 @@ suite('A restore', () => {
       { kind: 'cca-progress', key: 'a/1/1', fields: {} },
       { kind: 'leases', key: 'housekeeping', fields: { holder: 'other' } },
       { kind: 'configuration', key: 'fleet', fields: { GCS_BUCKET: 'old' } },
-      { kind: 'configuration', key: 'restore', fields: { backup: 'forged' } },
       { kind: 'single-use-tokens', key: 'spent', fields: {}, expiry: clock.now() - 1 },
     ];
     // What the stores note of themselves stays.
@@ -97,6 +96,7 @@ suite('A restore', () => {
     for (const count of [0, 1200, 2499]) {
       await assert.rejects(restoreBackup(failingAfter(count, await openOf(octets)), options), /the disk is gone/);
       await assert.rejects(requireRestored(records), { code: 'RESTORE_UNFINISHED' });
+      await assert.rejects(backupOf(await contentsOf(records), clock.now()), { code: 'RESTORE_UNFINISHED' });
       const other = await openOf(await backupOf(all, clock.now()));
       await assert.rejects(restoreBackup(other, options), { code: 'STORES_NOT_EMPTY' });
     }

@@ -55,6 +55,32 @@ test('a restore that is killed at any of three moments is run again, and until t
   assert.equal((await vault.run(restore(file), { DATA_DIR })).code, 1);
 });
 
+test('a verification that is told to stop takes the secrets away that it has unpacked', async () => {
+  using vault = await openVault();
+  const file = vault.file('a.backup');
+  await vault.ask(['backup', '--to', file], { DATA_DIR: await fillDirectory(vault, 'data', 4000) });
+  const octets = readFileSync(file);
+  const pipe = vault.file('pipe');
+  await execute('mkfifo', [pipe]);
+  const scratch = vault.file('scratch');
+  mkdirSync(scratch);
+  const parameters = ['backup', 'verify', pipe, '--recovery-key', vault.keyFile, '--scratch', scratch];
+  const stopped = startCommand(vault, parameters, {});
+  const writer = await open(pipe, 'w');
+  const half = octets.length / 2;
+  await writer.writeFile(octets.subarray(0, half));
+  while (readdirSync(scratch).length === 0) {
+    await delay(20);
+  }
+  await hasRecords(path.join(scratch, readdirSync(scratch)[0] ?? ''));
+  stopped.kill('SIGTERM');
+  const ended = once(stopped, 'close');
+  await writer.writeFile(octets.subarray(half)).catch(() => undefined);
+  await writer.close();
+  assert.deepEqual(await ended, [1, null]);
+  assert.deepEqual(readdirSync(scratch), []);
+});
+
 /** As many records as make a command take some time. */
 const MANY = 20_000;
 
