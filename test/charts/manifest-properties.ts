@@ -94,6 +94,23 @@ export function selects(selector: Readonly<Record<string, string>> | undefined, 
 /** Variables whose values may not stand in an object. */
 const SECRET_VARIABLES = ['REDIS_URL'];
 
+/** Pods that serve and whose traffic no policy bounds, by lines for people; where the operator wants policies. */
+export function openPods(manifests: readonly Manifest[]): string[] {
+  const policies = manifests
+    .filter(({ kind }) => kind === 'NetworkPolicy')
+    .map((policy) => policy['spec'] as { podSelector: { matchLabels: Record<string, string> }; policyTypes: string[] });
+  return podsOf(manifests)
+    .filter(
+      ({ isService, metadata }) =>
+        isService &&
+        !policies.some(
+          ({ podSelector, policyTypes }) =>
+            policyTypes.length === 2 && selects(podSelector.matchLabels, metadata.labels),
+        ),
+    )
+    .map(({ owner }) => `${owner.kind} ${owner.metadata.name} may speak to everybody`);
+}
+
 /** What is wrong, as lines for people. */
 export function propertyFaults(manifests: readonly Manifest[]): string[] {
   return [

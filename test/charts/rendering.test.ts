@@ -1,9 +1,11 @@
 /** What the chart renders, by real helm, for all sorts of values. */
 import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { suite, test } from 'node:test';
+import { parse } from 'yaml';
 import { CHART, type Manifest, render } from '../support/helm.ts';
-import { type Container, type PodSpec, podsOf, propertyFaults } from './manifest-properties.ts';
+import { type Container, openPods, type PodSpec, podsOf, propertyFaults } from './manifest-properties.ts';
 import { schemaFaults } from './manifest-schemas.ts';
 import { ENVIRONMENTS, VALUE_SETS } from './value-sets.ts';
 
@@ -25,6 +27,31 @@ suite('The chart', { concurrency: 2 }, () => {
       assert.deepEqual(propertyFaults(manifests), []);
     });
   }
+
+  test('bounds whom pods may speak to, unless it is told not to', async () => {
+    for (const name of ['one pod', 'split', 'with clients, watchers and ways out of its own']) {
+      assert.deepEqual(openPods(await rendered(name)), []);
+    }
+    assert.equal(openPods(await rendered('without policies of the network, under the longest of names')).length, 1);
+  });
+
+  test('brings all alerts and dashboards that there are, as they are', async () => {
+    const manifests = await rendered('split on GKE, scaled, watched and visited by the doctor');
+    const boards = globSync('dashboards/*.json', { cwd: CHART });
+    assert.ok(boards.length > 0);
+    for (const board of boards) {
+      const texts = manifests.map((manifest) => (manifest['data'] as Record<string, string>)?.[path.basename(board)]);
+      const text = texts.find((found) => found !== undefined) ?? '';
+      assert.deepEqual(JSON.parse(text), JSON.parse(readFileSync(path.join(CHART, board), 'utf8')));
+    }
+    const rules = manifests.find(({ kind }) => kind === 'PrometheusRule')?.['spec'] as { groups: unknown[] };
+    const files = globSync('rules/*.yaml', { cwd: CHART }).sort();
+    const groups = files.flatMap(
+      (file) => (parse(readFileSync(path.join(CHART, file), 'utf8')) as typeof rules).groups,
+    );
+    assert.ok(groups.length > 0);
+    assert.deepEqual(rules.groups, groups);
+  });
 
   for (const [name, values] of Object.entries(ENVIRONMENTS)) {
     test(`renders what Kubernetes takes and what is safe in the environment ${name}`, async () => {
