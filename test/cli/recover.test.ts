@@ -193,6 +193,7 @@ suite('relay-gateway recover', () => {
       await using backends = await openLocalBackends({ directory, clock: Date, random: randomBytes });
       await beginRestore(backends.records, 'a-backup', Date.now());
     }
+    await assert.rejects(startGateway({ directory }), { code: 'RESTORE_UNFINISHED' });
     assert.deepEqual(await examine(), ['RESTORE_UNFINISHED operator']);
     await assert.rejects(apply(), { code: 'NOT_MENDABLE' });
     rmSync(directory, { recursive: true });

@@ -10,13 +10,35 @@ import { createLogger } from '../../src/log.ts';
 import { machineClock } from '../../src/machine.ts';
 import { type BackupAnswer, openVault, type RestoreAnswer } from '../support/backups.ts';
 import { needsCloud, startCloud } from '../support/cloud.ts';
-import { newProject } from '../support/firestore-emulator.ts';
+import { newProject, startFirestore } from '../support/firestore-emulator.ts';
 import { FREE_PORTS, startGateway } from '../support/gateway.ts';
 import { OfficialPrivateGateway } from '../support/official-client.ts';
 
 const PARTS = { clock: machineClock, logger: createLogger('silent', { write: () => undefined }) };
 
 suite('A gateway on cloud backends', needsCloud(), () => {
+  test('with its keys in the data directory has both backed up, and restored together', async () => {
+    using vault = await openVault();
+    await using firestore = await startFirestore();
+    const elsewhere = { RECORDS: 'firestore', FIRESTORE_EMULATOR_HOST: firestore.host };
+    const file = vault.file('last.backup');
+    const directory = vault.file('data');
+    const environment = { ...elsewhere, GCP_PROJECT: newProject() };
+    let nodeId: string;
+    let peer: OfficialPrivateGateway;
+    {
+      await using gateway = await startGateway({ directory, environment });
+      nodeId = gateway.nodeId;
+      peer = await OfficialPrivateGateway.register(gateway.poweb);
+      await vault.ask(['backup', '--to', file], { ...environment, DATA_DIR: directory });
+    }
+    const anew = { ...elsewhere, GCP_PROJECT: newProject(), DATA_DIR: vault.file('new-data') };
+    await vault.ask(['restore', '--from', file, '--recovery-key', vault.keyFile], anew);
+    await using gateway = await startGateway({ directory: anew.DATA_DIR, environment: anew });
+    assert.equal(gateway.nodeId, nodeId);
+    assert.deepEqual(await peer.at(gateway.poweb).collectAll(), []);
+  });
+
   test('is restored into another Firestore, and delivers what waited in the bucket meanwhile', async () => {
     using vault = await openVault();
     await using cloud = await startCloud();
