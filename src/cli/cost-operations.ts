@@ -52,7 +52,7 @@ export const OPERATIONS = {
   /** A parcel leaves in that cargo. */
   collectedByCourier: { classB: 2 },
   /** An acknowledgement in cargo has a parcel deleted. */
-  acknowledgedByCargo: { classA: 1, redisCommands: 1 },
+  acknowledgedByCargo: { classB: 1, redisCommands: 1 },
   /** A private gateway registers. */
   registration: { firestoreWrites: 3, firestoreDeletes: 3, kmsOperations: 2, redisCommands: 7 },
 } as const satisfies Record<string, Operations>;

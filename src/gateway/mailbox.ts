@@ -58,14 +58,8 @@ export class Mailboxes {
   }
 
   /** The newest version of a parcel by its digest, without its bytes; undefined when it is not there. */
-  async find(peer: string, digest: string): Promise<ObjectEntry | undefined> {
-    const key = `${mailboxPrefix(peer)}${digest}`;
-    for await (const entry of this.objects.list(key)) {
-      if (entry.key === key) {
-        return entry;
-      }
-    }
-    return undefined;
+  find(peer: string, digest: string): Promise<ObjectEntry | undefined> {
+    return this.objects.find(`${mailboxPrefix(peer)}${digest}`);
   }
 
   /** The newest version under the key of an entry, or undefined when it is gone. @param listed the entry, if it was listed */

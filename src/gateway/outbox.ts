@@ -55,11 +55,8 @@ export class Outbox {
   }
 
   /** What is told of a stored parcel without reading it, or undefined when it is gone. @throws StoreError */
-  async find(key: string): Promise<ObjectEntry | undefined> {
-    for await (const entry of this.objects.list(key)) {
-      return entry;
-    }
-    return undefined;
+  find(key: string): Promise<ObjectEntry | undefined> {
+    return this.objects.find(key);
   }
 
   /**

@@ -76,6 +76,9 @@ export interface ObjectStore {
    */
   get(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined>;
 
+  /** What is told of the newest version without its body, or `undefined` as with `get`. @throws StoreError */
+  find(key: string): Promise<ObjectEntry | undefined>;
+
   /** All live objects whose keys start with `prefix`, in no order that callers may rely on, read in pages. */
   list(prefix: string): AsyncIterable<ObjectEntry>;
 

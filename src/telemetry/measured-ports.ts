@@ -19,7 +19,13 @@ type Kind = 'promise' | 'list' | 'none';
 
 type Kinds<Port> = { readonly [Method in keyof Port]-?: Kind };
 
-const OBJECT_STORE: Kinds<ObjectStore> = { put: 'promise', get: 'promise', list: 'list', delete: 'promise' };
+const OBJECT_STORE: Kinds<ObjectStore> = {
+  put: 'promise',
+  get: 'promise',
+  find: 'promise',
+  list: 'list',
+  delete: 'promise',
+};
 
 const RECORDS: Kinds<Records> = {
   get: 'promise',

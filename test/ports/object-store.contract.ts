@@ -118,6 +118,27 @@ export function objectStoreContract(name: string, open: () => Promise<ObjectStor
       assert.equal(stored?.body.toString(), `${entries.indexOf(latest)}`);
     });
 
+    test('tells of one object what a listing tells, and of nothing beside it', async () => {
+      await using store = await open();
+      const { objects, clock } = store;
+      const expiry = clock.now() + HOUR;
+      assert.equal(await objects.find('a/1'), undefined);
+      await objects.put('a/10', Buffer.from('longer key'), { expiry });
+      assert.equal(await objects.find('a/1'), undefined);
+      await objects.put('a/1', Buffer.from('older'), { expiry });
+      const newer = await objects.put('a/1', Buffer.from('newer'), { expiry, metadata: { trace: 't' } });
+      assert.deepEqual(await objects.find('a/1'), newer);
+      assert.deepEqual(
+        (await all(objects, 'a/')).find(({ key }) => key === 'a/1'),
+        newer,
+      );
+      assert.equal(await objects.find('a/'), undefined);
+      await objects.delete('a/1');
+      assert.equal(await objects.find('a/1'), undefined);
+      clock.advance(HOUR + 1);
+      assert.equal(await objects.find('a/10'), undefined);
+    });
+
     test('lists by prefix and nothing beside it', async () => {
       await using store = await open();
       const expiry = store.clock.now() + HOUR;

@@ -56,6 +56,7 @@ export function heldObjects(objects: ObjectStore, barriers: Barriers): ObjectSto
       await barriers.afterGet.pass();
       return stored;
     },
+    find: (key) => objects.find(key),
     async *list(prefix) {
       await barriers.beforeList.pass();
       const entries: ObjectEntry[] = await Array.fromAsync(objects.list(prefix));

@@ -97,6 +97,12 @@ export class LocalObjectStore implements ObjectStore {
     return this.withBody(entry, row['id'] as number, row);
   }
 
+  async find(key: string): Promise<ObjectEntry | undefined> {
+    const [row] = await this.files.read('objects', ENTRY, key);
+    const entry = row && this.readEntry(row);
+    return entry && !this.isExpired(entry) ? entry : undefined;
+  }
+
   async *list(prefix: string): AsyncIterable<ObjectEntry> {
     if (!PREFIX_PATTERN.test(prefix)) {
       throw new TypeError('A prefix is up to 512 printable ASCII characters');
@@ -223,6 +229,7 @@ export class LocalObjectStore implements ObjectStore {
 const WHOLE_OBJECT = `SELECT ${ENTRY_COLUMNS}, body FROM entries LEFT JOIN bodies USING (id) WHERE key = ?`;
 /** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
 const BODY_OF_VERSION = 'SELECT body_checksum, body FROM entries LEFT JOIN bodies USING (id) WHERE id = ? AND key = ?';
+const ENTRY = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`;
 const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 

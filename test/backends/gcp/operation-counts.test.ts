@@ -267,7 +267,7 @@ suite('Operations of the cloud', needsCloud(), () => {
     );
     const acknowledged = await assertAsked(
       {
-        gcs: { ...cargo.gcs, 'objects.list': PARCELS, 'objects.delete': 1 + PARCELS },
+        gcs: { ...cargo.gcs, 'objects.get': 1 + PARCELS, 'objects.delete': 1 + PARCELS },
         firestore: cargo.firestore,
         redis: { ...cargo.redis, RELEASE: 1 + PARCELS },
       },

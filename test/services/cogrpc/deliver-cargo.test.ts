@@ -23,6 +23,7 @@ function failingPuts(fails: (number: number) => boolean, code: StoreError['code'
     put: (...parameters) =>
       fails(++number) ? Promise.reject(new StoreError(code, 'No store today')) : objects.put(...parameters),
     get: (key) => objects.get(key),
+    find: (key) => objects.find(key),
     list: (prefix) => objects.list(prefix),
     delete: (...parameters) => objects.delete(...parameters),
   });
@@ -66,6 +67,7 @@ describe('Acknowledgements of cargo', () => {
           return entry;
         },
         get: (key) => objects.get(key),
+        find: (key) => objects.find(key),
         list: (prefix) => objects.list(prefix),
         delete: (...parameters) => objects.delete(...parameters),
       }),
@@ -147,6 +149,7 @@ describe('A call of a courier', () => {
           return entry;
         },
         get: (key) => objects.get(key),
+        find: (key) => objects.find(key),
         list: (prefix) => objects.list(prefix),
         delete: (...parameters) => objects.delete(...parameters),
       }),

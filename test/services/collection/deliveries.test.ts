@@ -208,6 +208,7 @@ describe('A collection whose store fails', () => {
       objects: (objects) => ({
         put: (key, body, options) => objects.put(key, body, options),
         get: (key) => objects.get(key),
+        find: (key) => objects.find(key),
         list: (prefix) => objects.list(prefix),
         delete: (key, version) =>
           isAway ? Promise.reject(new StoreError('STORE_AWAY', 'Away')) : objects.delete(key, version),
@@ -230,6 +231,7 @@ describe('A collection whose store fails', () => {
       objects: (objects) => ({
         put: (key, body, options) => objects.put(key, body, options),
         get: (key) => objects.get(key),
+        find: (key) => objects.find(key),
         // biome-ignore lint/correctness/useYield: it fails before its first entry
         list: async function* () {
           throw new StoreError('STORE_AWAY', 'Away');

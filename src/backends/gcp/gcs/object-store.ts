@@ -2,7 +2,7 @@
  * The object store in a bucket of Google Cloud Storage: an object's version is its generation.
  *
  * What it costs: `put` one class A operation, `get` two class B (an object and its custom metadata cannot be had in one),
- * `list` one class A for each 1,000 objects, `delete` none. https://cloud.google.com/storage/pricing#operations-pricing
+ * `find` one, `list` one class A for each 1,000 objects, `delete` none. https://cloud.google.com/storage/pricing#operations-pricing
  */
 
 import { once } from 'node:events';
@@ -126,6 +126,11 @@ export class GcsObjectStore implements ObjectStore {
       },
       Number.POSITIVE_INFINITY,
     );
+  }
+
+  async find(key: string): Promise<ObjectEntry | undefined> {
+    const entry = KEY_PATTERN.test(key) ? await this.bounded('look at', () => this.look(key)) : undefined;
+    return entry && !this.isExpired(entry) ? entry : undefined;
   }
 
   async *list(prefix: string): AsyncIterable<ObjectEntry> {
