@@ -17,6 +17,7 @@ import { debugCommand } from './debug.ts';
 import { migrateCommand } from './migrate.ts';
 import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
+import { provisionCommand } from './provision.ts';
 import { queueCommand } from './queue.ts';
 import { quickstartCommand } from './quickstart.ts';
 import { recoverCommand } from './recover.ts';
@@ -107,6 +108,7 @@ for (const command of [
   debugCommand(process.env),
   certificateCommand(process.env),
   costCommand(),
+  provisionCommand(),
   quickstartCommand(),
   pingCommand(),
 ]) {

@@ -8,6 +8,8 @@ const SERVICES = [
   ['_awala-crc._tcp', 'cogrpc'],
 ] as const;
 
+type Door = (typeof SERVICES)[number][1];
+
 /** Seconds: long enough for caches, short enough for a move. */
 const TIME_TO_LIVE = 3600;
 
@@ -21,14 +23,32 @@ export function dnsRecords({
   addresses,
 }: {
   address: string;
-  ports: Readonly<Record<'poweb' | 'pohttp' | 'cogrpc', number>>;
+  ports: Readonly<Record<Door, number>>;
   addresses: readonly string[];
 }): string[] {
   const rows = addresses.map((ip) => [`${address}.`, ip.includes(':') ? 'AAAA' : 'A', ip]);
   if (rows.length === 0) {
     rows.push([`${address}.`, 'A', '<the public IPv4 address by which this machine is reached>']);
   }
-  rows.push(...SERVICES.map(([service, door]) => [`${service}.${address}.`, 'SRV', `0 0 ${ports[door]} ${address}.`]));
+  rows.push(...srvRows(address, (door) => `${ports[door]} ${address}.`));
+  return zoneLines(rows);
+}
+
+/**
+ * The SRV records of a gateway whose doors have a host each, on port 443, as lines for a zone file.
+ *
+ * @param hosts the public host of each door
+ */
+export function srvRecords(address: string, hosts: Readonly<Record<Door, string>>): string[] {
+  return zoneLines(srvRows(address, (door) => `443 ${hosts[door]}.`));
+}
+
+function srvRows(address: string, target: (door: Door) => string): string[][] {
+  return SERVICES.map(([service, door]) => [`${service}.${address}.`, 'SRV', `0 0 ${target(door)}`]);
+}
+
+/** In columns. */
+function zoneLines(rows: readonly (readonly string[])[]): string[] {
   const width = Math.max(...rows.map(([name = '']) => name.length));
   return rows.map(
     ([name = '', type = '', data]) => `${name.padEnd(width)}  ${TIME_TO_LIVE}  IN  ${type.padEnd(4)}  ${data}`,

@@ -1,12 +1,12 @@
 /**
- * Files that quickstart writes and people may edit. The first line has a digest of the others: as long as it fits,
- * quickstart may write the file anew; once somebody has edited it, it is theirs.
+ * Files that commands write and people may edit. The first line has a digest of the others: as long as it fits,
+ * a command may write the file anew; once somebody has edited it, it is theirs.
  */
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
-const MARK = '# Written by relay-gateway quickstart. Once edited, it is not written over. sha256:';
+const MARK = /^# Written by relay-gateway [a-z-]+\. Once edited, it is not written over\. sha256:([0-9a-f]{64})$/;
 
 export interface WantedFile {
   readonly path: string;
@@ -26,10 +26,14 @@ export interface Placed {
  * Puts a file where it is wanted, unless somebody has edited what is there.
  *
  * @param options.isDry says what would be done, and does nothing
+ * @param options.command whose file it is
  * @throws Error of the file system
  */
-export async function placeFile(wanted: WantedFile, { isDry }: { isDry: boolean }): Promise<Placed> {
-  const text = marked(wanted.text);
+export async function placeFile(
+  wanted: WantedFile,
+  { isDry, command }: { isDry: boolean; command?: string },
+): Promise<Placed> {
+  const text = marked(wanted.text, command);
   const there = await readIfThere(wanted.path);
   if (there === text) {
     return { outcome: 'unchanged', difference: [] };
@@ -51,8 +55,8 @@ export async function placeFile(wanted: WantedFile, { isDry }: { isDry: boolean 
 }
 
 /** The text as it stands in the file. */
-export function marked(text: string): string {
-  return `${MARK}${digest(text)}\n${text}`;
+export function marked(text: string, command = 'quickstart'): string {
+  return `# Written by relay-gateway ${command}. Once edited, it is not written over. sha256:${digest(text)}\n${text}`;
 }
 
 /** Undefined where there is none. */
@@ -69,7 +73,7 @@ export async function readIfThere(file: string): Promise<string | undefined> {
 
 function isOurs(there: string): boolean {
   const end = there.indexOf('\n');
-  return there.slice(0, end) === `${MARK}${digest(there.slice(end + 1))}`;
+  return MARK.exec(there.slice(0, end))?.[1] === digest(there.slice(end + 1));
 }
 
 /** Lines have no order worth telling in files such as these. */

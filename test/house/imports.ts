@@ -28,6 +28,10 @@ export const ROOMS: readonly Room[] = [
   { path: 'src/certificate/', mayImport: [] },
   { path: 'src/quickstart/', mayImport: [] },
   { path: 'src/backup/', mayImport: ['src/gateway/'] },
+  {
+    path: 'src/provision/',
+    mayImport: ['src/awala/', 'src/gateway/ports.ts', 'src/backends/gcp/channel.ts', 'src/config/values.ts'],
+  },
   { path: 'src/config/', mayImport: [] },
   { path: 'src/config.ts', mayImport: ['src/config/'] },
   { path: 'src/log.ts', mayImport: [] },

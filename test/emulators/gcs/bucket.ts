@@ -12,6 +12,21 @@ const MAX_CUSTOM_METADATA = 8 * 1024;
 /** https://cloud.google.com/storage/docs/objects#naming: 1 to 1,024 octets in UTF-8, no carriage return or line feed */
 const MAX_NAME = 1024;
 
+/** https://cloud.google.com/storage/docs/json_api/v1/buckets#resource */
+export interface BucketMetadata {
+  readonly location?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly lifecycle?: {
+    readonly rule: readonly {
+      readonly action: { readonly type: string };
+      readonly condition: { readonly daysSinceCustomTime?: number };
+    }[];
+  };
+  readonly versioning?: { readonly enabled: boolean };
+  readonly softDeletePolicy?: { readonly retentionDurationSeconds: number | string };
+  readonly iamConfiguration?: object;
+}
+
 /** What an upload may say of its object. https://cloud.google.com/storage/docs/json_api/v1/objects/insert */
 export interface UploadedMetadata {
   readonly name?: string;
@@ -44,8 +59,8 @@ export interface Listing {
 
 export class Bucket {
   readonly name: string;
-  /** https://cloud.google.com/storage/docs/lifecycle#dayssincecustomtime; undefined: no such rule */
-  readonly deletedDaysAfterCustomTime: number | undefined;
+  /** What was asked for when it was made, or later: https://cloud.google.com/storage/docs/json_api/v1/buckets#resource */
+  metadata: BucketMetadata = {};
   private readonly objects = new Map<string, LiveObject>();
   private readonly now: () => number;
   private lastGeneration = 0n;
@@ -53,7 +68,15 @@ export class Bucket {
   constructor(name: string, now: () => number, deletedDaysAfterCustomTime?: number) {
     this.name = name;
     this.now = now;
-    this.deletedDaysAfterCustomTime = deletedDaysAfterCustomTime;
+    if (deletedDaysAfterCustomTime !== undefined) {
+      const condition = { daysSinceCustomTime: deletedDaysAfterCustomTime };
+      this.metadata = { lifecycle: { rule: [{ action: { type: 'Delete' }, condition }] } };
+    }
+  }
+
+  /** https://cloud.google.com/storage/docs/lifecycle#dayssincecustomtime; undefined: no such rule */
+  get deletedDaysAfterCustomTime(): number | undefined {
+    return this.metadata.lifecycle?.rule.find(({ action }) => action.type === 'Delete')?.condition.daysSinceCustomTime;
   }
 
   get size(): number {

@@ -4,6 +4,9 @@
 export type Operation =
   | 'buckets.insert'
   | 'buckets.get'
+  | 'buckets.patch'
+  | 'buckets.getIamPolicy'
+  | 'buckets.setIamPolicy'
   | 'objects.insert'
   | 'objects.get'
   | 'objects.media'

@@ -8,8 +8,9 @@ import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
+import { type EmulatedPolicy, Policies, principalOf } from '../iam.ts';
 import { ApiFault } from './api-fault.ts';
-import { Bucket, type LiveObject, type UploadedMetadata } from './bucket.ts';
+import { Bucket, type BucketMetadata, type LiveObject, type UploadedMetadata } from './bucket.ts';
 import { type Fault, Faults, type Operation } from './faults.ts';
 import { readMultipart, Sessions } from './uploads.ts';
 
@@ -24,6 +25,7 @@ const OBJECT_PATH = /^(?:\/storage\/v1|\/download\/storage\/v1)?\/b\/([^/]+)\/o\
 const OBJECTS_PATH = /^(?:\/storage\/v1)?\/b\/([^/]+)\/o$/;
 const UPLOAD_PATH = /^\/upload\/storage\/v1\/b\/([^/]+)\/o$/;
 const BUCKET_PATH = /^(?:\/storage\/v1)?\/b\/([^/]+)$/;
+const IAM_PATH = /^(?:\/storage\/v1)?\/b\/([^/]+)\/iam$/;
 const BUCKETS_PATH = /^(?:\/storage\/v1)?\/b$/;
 
 export interface GcsEmulator extends AsyncDisposable {
@@ -32,6 +34,8 @@ export interface GcsEmulator extends AsyncDisposable {
   readonly faults: Faults;
   /** What was asked for, in order, whatever came of it. */
   readonly operations: Operation[];
+  /** Who may do what with each bucket, by `gs://NAME`. */
+  readonly policies: Policies;
   bucket(name: string): Bucket;
   /** Resolves when the next answer to such a request is settled: nothing that comes later changes it. */
   answered(operation: Operation): Promise<void>;
@@ -67,6 +71,7 @@ export async function startGcsEmulator({
     url: service.url,
     faults: service.faults,
     operations: service.operations,
+    policies: service.policies,
     bucket: (name) => service.find(name),
     async answered(operation) {
       await once(service.answers, operation);
@@ -84,6 +89,7 @@ class Service {
   readonly buckets = new Map<string, Bucket>();
   readonly faults = new Faults();
   readonly operations: Operation[] = [];
+  readonly policies = new Policies();
   readonly answers = new EventEmitter();
   url = '';
   private readonly sessions = new Sessions();
@@ -143,6 +149,7 @@ class Service {
       if (fault?.kind === 'status') {
         throw new ApiFault(fault.status, fault.reason, `Fault on demand: ${fault.reason}`);
       }
+      this.assertAllowed(request, pathname, operationOf(request.method ?? '', pathname, query));
       return this.route(request, pathname, query, body, fault);
     } catch (error) {
       if (error instanceof ApiFault) {
@@ -172,8 +179,12 @@ class Service {
       return this.list(this.find(decodeURIComponent(listed)), query);
     }
     const bucket = BUCKET_PATH.exec(pathname)?.[1];
-    if (bucket !== undefined && request.method === 'GET') {
-      return { status: 200, body: { kind: 'storage#bucket', name: this.find(decodeURIComponent(bucket)).name } };
+    if (bucket !== undefined) {
+      return this.onBucket(this.find(decodeURIComponent(bucket)), request.method ?? '', body);
+    }
+    const guarded = IAM_PATH.exec(pathname)?.[1];
+    if (guarded !== undefined) {
+      return this.onPolicy(this.find(decodeURIComponent(guarded)), request.method ?? '', body);
     }
     if (BUCKETS_PATH.test(pathname) && request.method === 'POST') {
       return this.makeBucket(JSON.parse(body.toString()));
@@ -181,17 +192,50 @@ class Service {
     throw new ApiFault(404, 'notFound', `Not emulated: ${request.method} ${pathname}`);
   }
 
-  /** https://cloud.google.com/storage/docs/json_api/v1/buckets/insert, with one rule of `lifecycle` */
-  private makeBucket(wanted: {
-    name: string;
-    lifecycle?: { rule: { action: { type: string }; condition: { daysSinceCustomTime?: number } }[] };
-  }): Answer {
-    if (this.buckets.has(wanted.name)) {
+  /** https://cloud.google.com/storage/docs/json_api/v1/buckets/insert */
+  private makeBucket({ name, ...metadata }: BucketMetadata & { name: string }): Answer {
+    if (this.buckets.has(name)) {
       throw new ApiFault(409, 'conflict', 'Your previous request to create the named bucket succeeded');
     }
-    const rule = wanted.lifecycle?.rule.find(({ action }) => action.type === 'Delete');
-    this.buckets.set(wanted.name, new Bucket(wanted.name, this.now, rule?.condition.daysSinceCustomTime));
-    return { status: 200, body: { kind: 'storage#bucket', ...wanted } };
+    const bucket = new Bucket(name, this.now);
+    // Soft delete is on where it is not said: https://cloud.google.com/storage/docs/soft-delete
+    bucket.metadata = { softDeletePolicy: { retentionDurationSeconds: '604800' }, ...metadata };
+    this.buckets.set(name, bucket);
+    return { status: 200, body: bucketResource(bucket) };
+  }
+
+  /** https://cloud.google.com/storage/docs/json_api/v1/buckets/patch: what is named takes the place of what was. */
+  private onBucket(bucket: Bucket, method: string, body: Buffer): Answer {
+    if (method === 'PATCH') {
+      bucket.metadata = { ...bucket.metadata, ...(JSON.parse(body.toString()) as BucketMetadata) };
+    } else if (method !== 'GET') {
+      throw new ApiFault(405, 'methodNotAllowed', `Not emulated: ${method}`);
+    }
+    return { status: 200, body: bucketResource(bucket) };
+  }
+
+  /** https://cloud.google.com/storage/docs/json_api/v1/buckets/setIamPolicy */
+  private onPolicy({ name }: Bucket, method: string, body: Buffer): Answer {
+    const resource = `gs://${name}`;
+    if (method !== 'PUT') {
+      return { status: 200, body: { kind: 'storage#policy', ...this.policies.get(resource) } };
+    }
+    const { version = 1, etag = '', bindings = [] } = JSON.parse(body.toString()) as Partial<EmulatedPolicy>;
+    const policy = this.policies.set(resource, { version, etag, bindings });
+    if (!policy) {
+      throw new ApiFault(412, 'conditionNotMet', 'The etag is not that of the policy.');
+    }
+    return { status: 200, body: { kind: 'storage#policy', ...policy } };
+  }
+
+  /** https://cloud.google.com/storage/docs/access-control/iam-permissions */
+  private assertAllowed(request: IncomingMessage, pathname: string, operation: Operation | undefined): void {
+    const permission = `storage.${(operation ?? 'objects.get').replace('media', 'get').replace('insert', 'create')}`;
+    const name = /\/b\/([^/]+)/.exec(pathname)?.[1] ?? '';
+    const principal = principalOf(request.headers.authorization);
+    if (!this.policies.allows(principal, permission, [`gs://${decodeURIComponent(name)}`])) {
+      throw new ApiFault(403, 'forbidden', `${principal} does not have ${permission} access.`);
+    }
   }
 
   private onObject(
@@ -302,7 +346,18 @@ function operationOf(method: string, pathname: string, query: URLSearchParams): 
   if (OBJECTS_PATH.test(pathname)) {
     return 'objects.list';
   }
+  if (IAM_PATH.test(pathname)) {
+    return method === 'PUT' ? 'buckets.setIamPolicy' : 'buckets.getIamPolicy';
+  }
+  if (method === 'PATCH') {
+    return 'buckets.patch';
+  }
   return method === 'POST' ? 'buckets.insert' : 'buckets.get';
+}
+
+function bucketResource({ name, metadata }: Bucket): object {
+  const { location = 'US', ...rest } = metadata;
+  return { kind: 'storage#bucket', id: name, name, location: location.toUpperCase(), ...rest };
 }
 
 /** 64-bit numbers are strings: https://cloud.google.com/storage/docs/json_api/v1/objects#resource */

@@ -43,12 +43,22 @@ export interface EmulatedVersion {
   generated: Promise<void>;
 }
 
+/** What a key is made with besides its purpose and algorithm. */
+export interface KeyTraits {
+  readonly protectionLevel?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly rotationPeriod?: unknown;
+}
+
 export interface EmulatedKey {
   readonly name: string;
   /** `ASYMMETRIC_SIGN` or `ENCRYPT_DECRYPT`. */
   readonly purpose: string;
   readonly algorithm: string;
   readonly versions: EmulatedVersion[];
+  readonly traits: KeyTraits;
+  /** Name of the version that encrypts; the newest where it is not said. */
+  primary?: string;
 }
 
 /** What a method cannot do, with the code of gRPC under which it says so. */
@@ -77,11 +87,11 @@ export class KeyStore {
   }
 
   /** A key without versions. */
-  createKey(name: string, purpose: string, algorithm: string): EmulatedKey {
+  createKey(name: string, purpose: string, algorithm: string, traits: KeyTraits = {}): EmulatedKey {
     if (purpose === 'ASYMMETRIC_SIGN' ? !SIGNING[algorithm] : algorithm !== SYMMETRIC) {
       throw new Refusal(INVALID_ARGUMENT, `${algorithm} is not an algorithm for ${purpose}.`);
     }
-    const key = { name, purpose, algorithm, versions: [] };
+    const key: EmulatedKey = { name, purpose, algorithm, versions: [], traits };
     this.keys.set(name, key);
     return key;
   }
@@ -107,6 +117,10 @@ export class KeyStore {
     }
     versions.push(version);
     return version;
+  }
+
+  has(name: string): boolean {
+    return this.keys.has(name);
   }
 
   key(name: string): EmulatedKey {
@@ -158,14 +172,20 @@ export class KeyStore {
     return signDigest(octets, privateKey, hash);
   }
 
-  /** With the primary version, here the newest. The answer names it. */
+  /** The version that encrypts. */
+  primary({ primary, versions }: EmulatedKey): EmulatedVersion | undefined {
+    return primary === undefined ? versions.at(-1) : versions.find(({ name }) => name === primary);
+  }
+
+  /** With the primary version. The answer names it. */
   encrypt(keyName: string, plaintext: Buffer, context: Buffer): { name: string; ciphertext: Buffer } {
-    const { versions } = this.symmetric(keyName);
-    const { name, secret } = this.enabled(versions.at(-1)?.name ?? '');
+    const key = this.symmetric(keyName);
+    const { versions } = key;
+    const { name, secret } = this.enabled(this.primary(key)?.name ?? '');
     const nonce = randomBytes(NONCE_OCTETS);
     const cipher = createCipheriv('aes-256-gcm', secret as Buffer, nonce).setAAD(context);
     const number = Buffer.alloc(NUMBER_OCTETS);
-    number.writeUInt32BE(versions.length);
+    number.writeUInt32BE(versions.findIndex((version) => version.name === name) + 1);
     return {
       name,
       ciphertext: Buffer.concat([number, nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]),

@@ -1,0 +1,53 @@
+/**
+ * Policies of IAM: bindings are added to what is there, by the etag of what was read, so that nobody's change is lost.
+ *
+ * Source: https://cloud.google.com/iam/docs/policies#etag
+ */
+import { type FoundBinding, isSame, missingMembers } from './plan.ts';
+import type { WantedBinding } from './wants.ts';
+
+/** As each of the services has it. */
+export interface Policy {
+  /** 3 where bindings have conditions. */
+  readonly version: number;
+  readonly etag: string;
+  readonly bindings: readonly FoundBinding[];
+}
+
+/** The policy of one resource. */
+export interface PolicyPlace {
+  read(): Promise<Policy>;
+  /** @returns false when the policy is no longer the one with that etag */
+  write(policy: Policy): Promise<boolean>;
+}
+
+/** How often somebody else may be faster. */
+const MOST_ROUNDS = 5;
+
+/** The version with conditions: https://cloud.google.com/iam/docs/policies#versions */
+const WITH_CONDITIONS = 3;
+
+/** Adds the members who are missing; writes nothing where none is. @throws Error when others change the policy all the time */
+export async function grant(place: PolicyPlace, want: WantedBinding): Promise<void> {
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const policy = await place.read();
+    if (missingMembers(want, policy.bindings).length === 0) {
+      return;
+    }
+    const bindings = withBinding(policy.bindings, want);
+    const version = bindings.some(({ condition }) => condition) ? WITH_CONDITIONS : policy.version;
+    if (await place.write({ version, etag: policy.etag, bindings })) {
+      return;
+    }
+  }
+  throw new Error(`The IAM policy of ${want.resource} changes all the time: try again`);
+}
+
+function withBinding(there: readonly FoundBinding[], want: WantedBinding): FoundBinding[] {
+  const { role, condition } = want;
+  const members = missingMembers(want, there);
+  const at = there.findIndex((binding) => isSame(binding, want));
+  return at < 0
+    ? [...there, { role, members, ...(condition && { condition }) }]
+    : there.map((one, index) => (index === at ? { ...one, members: [...one.members, ...members] } : one));
+}

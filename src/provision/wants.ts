@@ -1,0 +1,158 @@
+/** What an environment's file asks for, as single things that are there or not. */
+import { createHash } from 'node:crypto';
+import { RECORD_KINDS } from '../gateway/ports.ts';
+import { COMPONENTS, type Component, type Environment, type RequiredKey } from './environment.ts';
+
+/**
+ * After how many days a message that expired is deleted. Not 0: whether a day that has only begun counts as elapsed is the
+ * service's to say, and no message may go early.
+ */
+const LIFECYCLE_DAYS = 1;
+
+/** Components that wrap and unwrap session keys; the others have no use for them. */
+const WRAPPING: ReadonlySet<Component> = new Set(['poweb', 'cogrpc', 'worker', 'ops', 'firstCertificate']);
+
+/** The title of the conditions under which auditors' bindings end. */
+export const AUDIT_TITLE = 'relay-gateway audit';
+
+/** A condition of IAM, by which a binding ends. */
+export interface Condition {
+  readonly title: string;
+  readonly expression: string;
+}
+
+/** A role on a resource, for principals. */
+export interface WantedBinding {
+  readonly kind: 'binding';
+  /** As in `policies` of what was found. */
+  readonly resource: string;
+  readonly role: string;
+  readonly members: readonly string[];
+  readonly condition: Condition | undefined;
+}
+
+export interface WantedBucket {
+  readonly kind: 'bucket';
+  readonly name: string;
+  readonly location: string;
+  readonly labels: Labels;
+  readonly lifecycleDays: number;
+}
+
+export interface WantedKey {
+  readonly kind: 'key';
+  readonly name: string;
+  readonly purpose: 'ASYMMETRIC_SIGN' | 'ENCRYPT_DECRYPT';
+  readonly algorithm: string;
+  readonly protection: RequiredKey['protection'];
+  /** Seconds. */
+  readonly rotation: number | undefined;
+  readonly labels: Labels;
+}
+
+export type Want =
+  | { readonly kind: 'key ring'; readonly name: string }
+  | WantedKey
+  /** A version of the key that can be used. */
+  | { readonly kind: 'key version'; readonly name: string }
+  | WantedBucket
+  | { readonly kind: 'database'; readonly name: string; readonly location: string }
+  /** A TTL policy, and no indexes of the fields that nobody searches. */
+  | { readonly kind: 'collection'; readonly name: string }
+  | WantedBinding;
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** Someone who may look at everything but messages until a date. */
+export interface Auditor {
+  readonly principal: string;
+  /** Milliseconds. */
+  readonly until: number;
+}
+
+/** In the order in which they can be made. */
+export function wantsOf(environment: Environment, auditor?: Auditor): Want[] {
+  const { project, location, keys, bucket } = environment;
+  const labels = labelsOf(environment);
+  const ring = ringName(environment);
+  return [
+    { kind: 'key ring', name: ring },
+    ...keys.flatMap(({ name, use, algorithm, protection, rotation }): Want[] => {
+      const key = `${ring}/cryptoKeys/${name}`;
+      const purpose = use === 'identity' ? 'ASYMMETRIC_SIGN' : 'ENCRYPT_DECRYPT';
+      const seconds = rotation === undefined ? undefined : rotation / 1000;
+      return [
+        { kind: 'key', name: key, purpose, algorithm, protection, rotation: seconds, labels },
+        { kind: 'key version', name: key },
+      ];
+    }),
+    { kind: 'bucket', name: bucket, location, labels, lifecycleDays: LIFECYCLE_DAYS },
+    { kind: 'database', name: databaseName(environment), location },
+    ...RECORD_KINDS.map((name): Want => ({ kind: 'collection', name })),
+    ...bindings(environment, ring),
+    ...(auditor ? auditorBindings(auditor, project, ring) : []),
+  ];
+}
+
+function bindings(environment: Environment, ring: string): WantedBinding[] {
+  const { administrators, accounts, namespace, project, projectNumber, keys, bucket, database } = environment;
+  const memberOf = (component: Component) =>
+    `principal://iam.googleapis.com/projects/${projectNumber}/locations/global/workloadIdentityPools/` +
+    `${project}.svc.id.goog/subject/ns/${namespace}/sa/${accounts[component]}`;
+  const everyone = COMPONENTS.map(memberOf);
+  const wrapping = COMPONENTS.filter((component) => WRAPPING.has(component)).map(memberOf);
+  return [
+    ...(administrators.length > 0 ? [bind(ring, 'roles/cloudkms.admin', administrators)] : []),
+    ...keys.flatMap(({ name, use }) => {
+      const key = `${ring}/cryptoKeys/${name}`;
+      return [
+        // Any of them may have to renew the gateway's certificate.
+        ...(use === 'identity'
+          ? [bind(key, 'roles/cloudkms.signer', everyone), bind(key, 'roles/cloudkms.publicKeyViewer', everyone)]
+          : [bind(key, 'roles/cloudkms.cryptoKeyEncrypterDecrypter', wrapping)]),
+        // Each looks at both keys when it starts.
+        bind(key, 'roles/cloudkms.viewer', everyone),
+      ];
+    }),
+    bind(`gs://${bucket}`, 'roles/storage.objectUser', everyone),
+    bind(`projects/${project}`, 'roles/datastore.user', everyone, {
+      title: `relay-gateway ${database}`,
+      expression: `resource.name == "${databaseName(environment)}"`,
+    }),
+  ];
+}
+
+function bind(resource: string, role: string, members: readonly string[], condition?: Condition): WantedBinding {
+  return { kind: 'binding', resource, role, members, condition };
+}
+
+function auditorBindings({ principal, until }: Auditor, project: string, ring: string): WantedBinding[] {
+  const end = new Date(until).toISOString().replace(/\.\d+Z$/, 'Z');
+  const condition = { title: AUDIT_TITLE, expression: `request.time < timestamp("${end}")` };
+  return [
+    bind(ring, 'roles/cloudkms.viewer', [principal], condition),
+    bind(ring, 'roles/cloudkms.publicKeyViewer', [principal], condition),
+    bind(`projects/${project}`, 'roles/iam.securityReviewer', [principal], condition),
+  ];
+}
+
+/** The full name of the key ring. */
+export function ringName({ project, location, keyRing }: Environment): string {
+  return `projects/${project}/locations/${location}/keyRings/${keyRing}`;
+}
+
+/** The full name of the database. */
+export function databaseName({ project, database }: Environment): string {
+  return `projects/${project}/databases/${database}`;
+}
+
+/** Most characters that a label may have: https://cloud.google.com/kms/docs/labeling-keys */
+const LONGEST_LABEL = 63;
+
+/** Labels have no dots, and Internet addresses no underscores. */
+function labelsOf({ name, internetAddress }: Environment): Labels {
+  const label = internetAddress.replaceAll('.', '_');
+  const digest = createHash('sha256').update(label).digest('hex');
+  const address = label.length > LONGEST_LABEL ? `${label.slice(0, 46)}-${digest.slice(0, 16)}` : label;
+  return { environment: name, 'internet-address': address };
+}
