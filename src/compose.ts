@@ -127,9 +127,12 @@ function stopOnce(
 ): (deadline: AbortSignal) => Promise<void> {
   let stopped: Promise<void> | undefined;
   const stop = async (deadline: AbortSignal) => {
+    const [ops, doors] = partition(servers, ({ name }) => name === 'ops');
+    for (const door of doors) {
+      door.announceStop?.();
+    }
     await ending.begin(deadline);
     const stopWorkers = async () => Promise.all((await workers()).map((worker) => worker.stop(deadline)));
-    const [ops, doors] = partition(servers, ({ name }) => name === 'ops');
     await Promise.all([...doors.map((server) => server.stop(deadline)), stopWorkers()]);
     await Promise.all(ops.map((server) => server.stop(deadline)));
   };

@@ -18,6 +18,12 @@ export interface Service extends Check {
   readonly url: string;
 
   /**
+   * The stop is about to come: serves on, but has clients make their next connection, so that none sends a request into
+   * one that closes.
+   */
+  announceStop?(): void;
+
+  /**
    * Takes nothing new, finishes what is in hand, and resolves when all is closed.
    *
    * @param deadline when it aborts, what is still open is cut

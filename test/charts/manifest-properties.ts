@@ -22,7 +22,6 @@ export interface Container {
   readonly livenessProbe?: unknown;
   readonly readinessProbe?: unknown;
   readonly startupProbe?: unknown;
-  readonly lifecycle?: { readonly preStop?: { readonly sleep?: { readonly seconds: number } } };
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
 }
 
@@ -145,7 +144,6 @@ function podFaults({ owner, metadata, spec, isService }: Pod): string[] {
 
 function containerFaults(container: Container, spec: PodSpec, isService: boolean): string[] {
   const { securityContext: security, resources, env = [] } = container;
-  const waits = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
   const grace = Number.parseInt(env.find(({ name }) => name === 'GRACE_PERIOD')?.value ?? '', 10);
   const faults = [
     security?.allowPrivilegeEscalation !== false && 'may gain privileges',
@@ -162,7 +160,7 @@ function containerFaults(container: Container, spec: PodSpec, isService: boolean
     isService && !container.startupProbe && 'has no startup probe',
     isService && !container.livenessProbe && 'has no liveness probe',
     isService && !container.readinessProbe && 'has no readiness probe',
-    isService && !((spec.terminationGracePeriodSeconds ?? 0) > waits + grace) && 'is killed before its grace is over',
+    isService && !((spec.terminationGracePeriodSeconds ?? 0) > grace) && 'is killed before its grace is over',
   ];
   return faults.filter((fault) => typeof fault === 'string');
 }

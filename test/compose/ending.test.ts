@@ -18,7 +18,10 @@ test('Readiness fails first; the doors serve on until the lead is over, and the 
   assert.equal(response.status, 503);
   assert.partialDeepStrictEqual(await response.json(), [{ name: 'serving', ok: false, code: 'STOPPING' }]);
   assert.equal(await statusOf(`${gateway.ops}/livez`), 200);
-  assert.equal(await statusOf(`${gateway.poweb}/connection-params.der`), 200);
+  const served = await fetch(`${gateway.poweb}/connection-params.der`);
+  assert.equal(served.status, 200);
+  // Else a client could send its next request into a connection that closes.
+  assert.equal(served.headers.get('connection'), 'close');
   assert.equal(await statusOf(gateway.pohttp), 200);
 
   deadline.abort();

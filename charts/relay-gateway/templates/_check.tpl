@@ -11,7 +11,7 @@
 {{- $_ := set $given (printf "components.%s.settings" $name) (default dict $component.settings) -}}
 {{- end -}}
 {{- $secret := list "REDIS_URL" "OTEL_EXPORTER_OTLP_HEADERS" -}}
-{{- $ours := splitList " " "SERVICES BIND_HOST OPS_BIND_HOST POWEB_PORT POHTTP_PORT COGRPC_PORT OPS_PORT DATA_DIR TLS_CERT_FILE TLS_KEY_FILE GRACE_PERIOD" -}}
+{{- $ours := splitList " " "SERVICES BIND_HOST OPS_BIND_HOST POWEB_PORT POHTTP_PORT COGRPC_PORT OPS_PORT DATA_DIR TLS_CERT_FILE TLS_KEY_FILE STOP_LEAD GRACE_PERIOD" -}}
 {{- range $place, $variables := $given -}}
 {{- range $variable := keys $variables | sortAlpha -}}
 {{- if has $variable $secret -}}

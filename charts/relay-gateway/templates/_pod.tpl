@@ -61,7 +61,8 @@ spec:
     - name: {{ . }}
     {{- end }}
   {{- end }}
-  # Doors stay open until nobody is sent to them any more; then the program has its time; then a little for the machine.
+  # Doors stay open until nobody is sent to them any more, then the program has its time, then there is a little to spare. No
+  # preStop: the program itself waits, and meanwhile ends connections so that no request meets a closing one.
   terminationGracePeriodSeconds: {{ add $component.drain.waitSeconds $component.drain.graceSeconds 5 }}
   securityContext:
     {{- include "relay-gateway.podSecurity" $ | nindent 4 }}
@@ -110,8 +111,10 @@ spec:
       env:
         - name: SERVICES
           value: {{ if $isSingle }}poweb,collection,pohttp,cogrpc,worker,ops{{ else if eq $name "ops" }}ops{{ else }}{{ $name }},ops{{ end }}
+        - name: STOP_LEAD
+          value: {{ $component.drain.waitSeconds }}s
         - name: GRACE_PERIOD
-          value: {{ $component.drain.graceSeconds }}s
+          value: {{ add $component.drain.waitSeconds $component.drain.graceSeconds }}s
         {{- range $variable, $value := $component.settings }}
         - name: {{ $variable }}
           value: {{ include "relay-gateway.text" $value | quote }}
@@ -139,12 +142,6 @@ spec:
           path: /readyz
           port: ops
         {{- toYaml $component.probes.readiness | nindent 8 }}
-      {{- if $component.drain.waitSeconds }}
-      lifecycle:
-        preStop:
-          sleep:
-            seconds: {{ $component.drain.waitSeconds }}
-      {{- end }}
       resources:
         {{- toYaml $component.resources | nindent 8 }}
       volumeMounts:

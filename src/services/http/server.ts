@@ -199,13 +199,18 @@ export class HttpServer implements Service {
     this.drains.push(drain);
   }
 
+  /** From now on answers end their connections. */
+  announceStop(): void {
+    this.isStopping = true;
+  }
+
   /**
    * Stops to listen, answers what is in hand, drains, and closes.
    *
    * @param deadline when it aborts, all connections are cut
    */
   async stop(deadline: AbortSignal): Promise<void> {
-    this.isStopping = true;
+    this.announceStop();
     this.certificate?.close();
     const cut = () => {
       for (const socket of this.sockets) {
