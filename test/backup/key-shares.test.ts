@@ -1,11 +1,11 @@
 /** A recovery key that was split comes back from enough shares, and from nothing else. */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { BackupError, type BackupErrorCode } from '../../src/backup/errors.ts';
 import { joinShares, splitKey } from '../../src/backup/key-shares.ts';
-import { newRecoveryKey, readKeyFile, writeKeyFile } from '../../src/backup/recovery-key.ts';
+import { fingerprintOf, newRecoveryKey, readKeyFile, writeKeyFile } from '../../src/backup/recovery-key.ts';
 
 const KEY = await newRecoveryKey();
 
@@ -69,6 +69,15 @@ suite('A recovery key', () => {
     }
     await refused(joinShares([share.slice(0, -1), other]), 'RECOVERY_KEY_INVALID');
     await refused(joinShares(['no share', other]), 'RECOVERY_KEY_INVALID');
+  });
+
+  test('is not taken for another whose fingerprint somebody wrote into its shares', async () => {
+    const other = await newRecoveryKey();
+    const forged = (await split(2, 2, other)).map((share) => {
+      const text = share.replace(fingerprintOf(other.publicHalf), fingerprintOf(KEY.publicHalf)).slice(0, -9);
+      return `${text} ${createHash('sha256').update(text).digest('hex').slice(0, 8)}`;
+    });
+    await assert.rejects(joinShares(forged), /give another key than the one that was split/);
   });
 
   test('is read from its file with whatever comments and line ends, and nothing else is', async () => {
