@@ -41,7 +41,10 @@ export function clientAddress(
   isTrusted: (address: string) => boolean,
 ): string {
   let nearest = address ?? '';
-  const forwarded = (forwardedFor ?? '').split(',');
+  if (!forwardedFor) {
+    return nearest;
+  }
+  const forwarded = forwardedFor.split(',');
   for (let nearer = forwarded.pop(); nearer !== undefined && isTrusted(nearest); nearer = forwarded.pop()) {
     nearest = nearer.trim() || nearest;
   }
