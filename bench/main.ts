@@ -16,6 +16,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   flood: async () => (await import('./flood.ts')).floodRows,
   reconnect: async () => (await import('./reconnect.ts')).reconnectRows,
   'many-parcels': async () => (await import('./many-parcels.ts')).manyParcelsRows,
+  cloud: async () => (await import('./cloud.ts')).cloudRows,
   restore: async () => (await import('./restore.ts')).restoreRows,
   'start-up': async () => (await import('./start-up.ts')).startUpRows,
 };

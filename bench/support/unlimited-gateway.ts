@@ -1,7 +1,8 @@
 /** The program with nothing in the way of a benchmark: no limits on peers and addresses, and room for all parcels. */
 import { type SpawnedGateway, spawnGateway } from '../../test/support/gateway.ts';
 
-const ENVIRONMENT = {
+/** Its settings. */
+export const UNLIMITED = {
   MAILBOX_PARCELS: '1000000',
   DELIVERIES_PER_PEER: '0',
   COLLECTIONS_PER_PEER: '0',
@@ -12,5 +13,5 @@ const ENVIRONMENT = {
 };
 
 export function spawnUnlimitedGateway(environment: Readonly<Record<string, string>> = {}): Promise<SpawnedGateway> {
-  return spawnGateway({ environment: { ...ENVIRONMENT, ...environment } });
+  return spawnGateway({ environment: { ...UNLIMITED, ...environment } });
 }
