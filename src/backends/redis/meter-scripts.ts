@@ -4,7 +4,7 @@ import { script } from './client.ts';
 /** Times remembered for one key; where there are more takes, neighbours are counted together. */
 const MOST_MARKS = 32;
 
-/** What is held is forgotten when nobody has touched it for a day, and then counted again. */
+/** What is held is forgotten a day after it was counted, and counted again: whatever was missed meanwhile is mended. */
 const HELD_FOR = 86_400_000;
 
 /**
@@ -40,7 +40,6 @@ if not held[1] then return -1 end
 local count, octets = tonumber(held[1]) + tonumber(ARGV[1]), tonumber(held[2]) + tonumber(ARGV[2])
 if count > tonumber(ARGV[3]) or octets > tonumber(ARGV[4]) then return 0 end
 redis.call('HSET', KEYS[1], 'count', count, 'octets', octets)
-redis.call('PEXPIRE', KEYS[1], ${HELD_FOR})
 return 1
 `);
 

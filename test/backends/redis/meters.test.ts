@@ -69,6 +69,17 @@ suite('Meters in Redis', needsRedis(), () => {
     assert.ok(held > 3_600_000 && held <= 86_400_000, `${held}`);
   });
 
+  test('are counted again a day after they were, however much they are used meanwhile', async () => {
+    await using own = await redisBackends(server.url, { name });
+    await own.meters.recount('a', { count: 0, octets: 0 });
+    const key = `relay-gateway:${name}:meter:held:a`;
+    // As if the day were nearly over.
+    await server.ask('PEXPIRE', key, '3600000');
+    assert.equal(await own.meters.reserve('a', one, quota), 'reserved');
+    await own.meters.release('a', one);
+    assert.ok(Number((await server.ask('PTTL', key)).slice(1)) <= 3_600_000);
+  });
+
   test('cost one command each', async () => {
     await using own = await redisBackends(server.url, { name });
     const use = async () => {
