@@ -52,9 +52,10 @@ export function isRefusal(error: unknown): boolean {
   return REFUSALS.has(codeOf(error));
 }
 
-/** Whether the database is missing, or the credentials do not allow the call. */
-export function isMisconfiguration({ cause, message }: StoreError): boolean {
-  return MISCONFIGURED.has(codeOf(cause)) || /default credentials/.test(message);
+/** Whether the database is missing, or the credentials are, or do not allow the call. */
+export function isMisconfiguration({ cause }: StoreError): boolean {
+  // What is no answer of Firestore's tells of the credentials, which are looked for first.
+  return typeof codeOf(cause) === 'number' ? MISCONFIGURED.has(codeOf(cause)) : !isPassing(cause);
 }
 
 export function reasonOf(error: unknown): string {

@@ -160,3 +160,18 @@ suite('A gateway with RECORDS=firestore', needsFirestore(), () => {
     assert.match(stderr, /GCP_PROJECT must be set where RECORDS is firestore\n$/);
   });
 });
+
+test('A gateway that finds no credentials for Firestore ends with one line', async () => {
+  const environment = {
+    RECORDS: 'firestore',
+    GCP_PROJECT: 'some-project',
+    GOOGLE_APPLICATION_CREDENTIALS: '/no/such/file',
+  };
+  await assert.rejects(spawnGateway({ environment }), ({ message }: Error) => {
+    assert.match(
+      message,
+      /ended with 1 before it was ready:\nrelay-gateway: Firestore database .* cannot be used: .*\/no\/such\/file.*\n$/,
+    );
+    return true;
+  });
+});
