@@ -51,26 +51,29 @@ export async function startEmptyCloud(name: string): Promise<EmptyCloud> {
     firestore,
     resourceManager,
     file,
-    state: () => ({
-      keys: ['identity', 'session-keys'].map((key) => {
-        const { versions, traits, purpose } = kms.store.key(`${ring}/cryptoKeys/${key}`);
-        return {
-          purpose,
-          traits: { ...traits, rotationPeriod: undefined },
-          versions: versions.map(({ state }) => state),
-        };
-      }),
-      bucket: gcs.bucket(bucket).metadata,
-      database: firestore.databases.get(`projects/${project}/databases/${database}`),
-      fields: [...firestore.fields.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
-      policies: [
-        ...[ring, `${ring}/cryptoKeys/identity`, `${ring}/cryptoKeys/session-keys`].map((resource) =>
-          kms.admin.policies.get(resource),
-        ),
-        gcs.policies.get(`gs://${bucket}`),
-        resourceManager.policies.get(`projects/${project}`),
-      ].map(({ bindings }) => bindings),
-    }),
+    state() {
+      firestore.settle();
+      return {
+        keys: ['identity', 'session-keys'].map((key) => {
+          const { versions, traits, purpose } = kms.store.key(`${ring}/cryptoKeys/${key}`);
+          return {
+            purpose,
+            traits: { ...traits, rotationPeriod: undefined },
+            versions: versions.map(({ state }) => state),
+          };
+        }),
+        bucket: gcs.bucket(bucket).metadata,
+        database: firestore.databases.get(`projects/${project}/databases/${database}`),
+        fields: [...firestore.fields.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
+        policies: [
+          ...[ring, `${ring}/cryptoKeys/identity`, `${ring}/cryptoKeys/session-keys`].map((resource) =>
+            kms.admin.policies.get(resource),
+          ),
+          gcs.policies.get(`gs://${bucket}`),
+          resourceManager.policies.get(`projects/${project}`),
+        ].map(({ bindings }) => bindings),
+      };
+    },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }

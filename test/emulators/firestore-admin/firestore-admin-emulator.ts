@@ -81,6 +81,13 @@ export class FirestoreAdminEmulator implements AsyncDisposable {
     this.barriers.set(method, { left: count, barrier });
   }
 
+  /** Lets the time pass that all operations take, also those that nobody asks about any more. */
+  settle(): void {
+    for (const { finish } of this.operations.values()) {
+      finish();
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.server.forceShutdown();
   }
