@@ -7,7 +7,7 @@ import { Cloud } from '../provision/cloud.ts';
 import { type Environment, EnvironmentError, readEnvironment } from '../provision/environment.ts';
 import { isAsWanted, type Plan, planOf } from '../provision/plan.ts';
 import { KEY_HEADINGS, keyRows, nameOf, reportDocument, stepRows, summary } from '../provision/report.ts';
-import { chartValues } from '../provision/values-file.ts';
+import { helmfileValues } from '../provision/values-file.ts';
 import { type Auditor, wantsOf } from '../provision/wants.ts';
 import { srvRecords } from '../quickstart/dns-records.ts';
 import { placeFile } from '../quickstart/managed-file.ts';
@@ -52,7 +52,7 @@ export async function provision(options: ProvisionOptions): Promise<number> {
     plan = planOf(wants, found);
     print(`\n${summary(plan)}`);
   }
-  const values = { path: valuesPath(options.file), text: chartValues(environment), mode: 0o644 };
+  const values = { path: valuesPath(options.file), text: helmfileValues(environment), mode: 0o644 };
   const isLooking = options.isDry || options.isCheck;
   const { outcome, difference } = await placeFile(values, { isDry: isLooking, command: 'provision' });
   const records = srvRecords(environment.internetAddress, environment.hosts);
@@ -62,7 +62,7 @@ export async function provision(options: ProvisionOptions): Promise<number> {
   } else {
     tellTheRest(environment, { keys: keyRows(found, environment), records });
     const isStillToWrite = isLooking && outcome !== 'unchanged' && outcome !== 'kept';
-    print(`\nValues of the chart: ${values.path} (${isStillToWrite ? 'not ' : ''}${outcome})`);
+    print(`\nValues for helmfile: ${values.path} (${isStillToWrite ? 'not ' : ''}${outcome})`);
     for (const line of difference) {
       print(`  ${line}`);
     }

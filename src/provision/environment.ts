@@ -19,8 +19,17 @@ export const ENVIRONMENT_NAMES = ['development', 'staging', 'production'] as con
 
 export type EnvironmentName = (typeof ENVIRONMENT_NAMES)[number];
 
-/** What has pods of its own, or a Job, and so an account of its own. */
-export const COMPONENTS = ['poweb', 'collection', 'pohttp', 'cogrpc', 'worker', 'ops', 'firstCertificate'] as const;
+/** What has pods of its own, be it for a Job, and so an account of its own. */
+export const COMPONENTS = [
+  'poweb',
+  'collection',
+  'pohttp',
+  'cogrpc',
+  'worker',
+  'ops',
+  'firstCertificate',
+  'backup',
+] as const;
 
 export type Component = (typeof COMPONENTS)[number];
 

@@ -1,14 +1,14 @@
-/** What an environment's file says to the chart: the values by which helmfile installs the gateway there. */
+/** What an environment's file says to helmfile: the values by which it installs the gateway there. */
 import { stringify } from 'yaml';
 import { COMPONENTS, type Environment, type RequiredKey } from './environment.ts';
 import { ringName } from './wants.ts';
 
-/** YAML; see charts/relay-gateway/values.yaml. */
-export function chartValues(environment: Environment): string {
+/** YAML: under `gateway`, values of charts/relay-gateway, as in charts/environments. */
+export function helmfileValues(environment: Environment): string {
   const { internetAddress, project, bucket, database, keys, redis, hosts, accounts } = environment;
   const keyOf = (use: RequiredKey['use']) => keys.find((key) => key.use === use)?.name ?? '';
   const account = (name: string) => ({ serviceAccount: { create: true, name } });
-  const { firstCertificate, ...components } = Object.fromEntries(
+  const { firstCertificate, backup, ...components } = Object.fromEntries(
     COMPONENTS.map((component) => [component, account(accounts[component])]),
   );
   const values = {
@@ -26,8 +26,8 @@ export function chartValues(environment: Environment): string {
       secrets: { REDIS_URL: redis.secret },
     },
     components,
-    firstCertificate,
+    ...{ firstCertificate, backup },
     exposure: { hosts },
   };
-  return stringify(values, { lineWidth: 0 });
+  return stringify({ gateway: values }, { lineWidth: 0 });
 }

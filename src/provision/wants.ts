@@ -9,8 +9,20 @@ import { COMPONENTS, type Component, type Environment, type RequiredKey } from '
  */
 const LIFECYCLE_DAYS = 1;
 
-/** Components that wrap and unwrap session keys; the others have no use for them. */
-const WRAPPING: ReadonlySet<Component> = new Set(['poweb', 'cogrpc', 'worker', 'ops', 'firstCertificate']);
+/**
+ * What each component uses besides the records, which all read and write. Whichever runs the gateway may have to renew its
+ * certificate, and moves messages; only those that have to do with cargo or registrations open session keys.
+ */
+const USES: Readonly<Record<Component, readonly ('identity key' | 'wrapping key' | 'messages')[]>> = {
+  poweb: ['identity key', 'wrapping key', 'messages'],
+  collection: ['identity key', 'messages'],
+  pohttp: ['identity key', 'messages'],
+  cogrpc: ['identity key', 'wrapping key', 'messages'],
+  worker: ['identity key', 'wrapping key', 'messages'],
+  ops: ['identity key', 'wrapping key', 'messages'],
+  firstCertificate: ['identity key', 'wrapping key', 'messages'],
+  backup: [],
+};
 
 /** The title of the conditions under which auditors' bindings end. */
 export const AUDIT_TITLE = 'relay-gateway audit';
@@ -99,23 +111,23 @@ function bindings(environment: Environment, ring: string): WantedBinding[] {
   const memberOf = (component: Component) =>
     `principal://iam.googleapis.com/projects/${projectNumber}/locations/global/workloadIdentityPools/` +
     `${project}.svc.id.goog/subject/ns/${namespace}/sa/${accounts[component]}`;
-  const everyone = COMPONENTS.map(memberOf);
-  const wrapping = COMPONENTS.filter((component) => WRAPPING.has(component)).map(memberOf);
+  const using = (what: (typeof USES)[Component][number]) =>
+    COMPONENTS.filter((component) => USES[component].includes(what)).map(memberOf);
+  const signing = using('identity key');
   return [
     ...(administrators.length > 0 ? [bind(ring, 'roles/cloudkms.admin', administrators)] : []),
     ...keys.flatMap(({ name, use }) => {
       const key = `${ring}/cryptoKeys/${name}`;
       return [
-        // Any of them may have to renew the gateway's certificate.
         ...(use === 'identity'
-          ? [bind(key, 'roles/cloudkms.signer', everyone), bind(key, 'roles/cloudkms.publicKeyViewer', everyone)]
-          : [bind(key, 'roles/cloudkms.cryptoKeyEncrypterDecrypter', wrapping)]),
-        // Each looks at both keys when it starts.
-        bind(key, 'roles/cloudkms.viewer', everyone),
+          ? [bind(key, 'roles/cloudkms.signer', signing), bind(key, 'roles/cloudkms.publicKeyViewer', signing)]
+          : [bind(key, 'roles/cloudkms.cryptoKeyEncrypterDecrypter', using('wrapping key'))]),
+        // Each that runs the gateway looks at both keys when it starts.
+        bind(key, 'roles/cloudkms.viewer', signing),
       ];
     }),
-    bind(`gs://${bucket}`, 'roles/storage.objectUser', everyone),
-    bind(`projects/${project}`, 'roles/datastore.user', everyone, {
+    bind(`gs://${bucket}`, 'roles/storage.objectUser', using('messages')),
+    bind(`projects/${project}`, 'roles/datastore.user', COMPONENTS.map(memberOf), {
       title: `relay-gateway ${database}`,
       expression: `resource.name == "${databaseName(environment)}"`,
     }),

@@ -6,7 +6,7 @@ import { suite, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import { ENVIRONMENT_NAMES, EnvironmentError, readEnvironment } from '../../src/provision/environment.ts';
-import { chartValues } from '../../src/provision/values-file.ts';
+import { helmfileValues } from '../../src/provision/values-file.ts';
 import { wantsOf } from '../../src/provision/wants.ts';
 import { projectRoot } from '../support/gateway.ts';
 
@@ -32,8 +32,9 @@ suite('The file of an environment', () => {
       );
       const suits = new Ajv2020({ strict: false }).compile(schema);
       const chart = parse(readFileSync(path.join(projectRoot, 'charts/relay-gateway/values.yaml'), 'utf8'));
-      assert.ok(suits({ ...chart, ...parse(chartValues(environment)) }), JSON.stringify(suits.errors));
-      assert.equal(suits({ ...chart, ...parse(chartValues(environment)), mode: 'none' }), false);
+      const { gateway } = parse(helmfileValues(environment));
+      assert.ok(suits({ ...chart, ...gateway }), JSON.stringify(suits.errors));
+      assert.equal(suits({ ...chart, ...gateway, mode: 'none' }), false);
     });
   }
 

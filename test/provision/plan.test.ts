@@ -173,7 +173,7 @@ suite('The plan of an environment', () => {
     const missing = planOf(wants, found).steps.filter(({ state }) => state === 'missing');
     assert.deepEqual(
       missing.map(({ details }) => details.length),
-      [7],
+      [8],
     );
   });
 

@@ -40,7 +40,7 @@ suite('relay-gateway provision', { concurrency: 1 }, () => {
     assert.match(made.stdout, /SRV +0 0 443 poweb\.staging\.gateway\.example\.org\.$/m);
     assert.equal(changes(cloud).length, 63);
     const values = parse(await readFile(cloud.file.replace('.yaml', '.values.yaml'), 'utf8'));
-    assert.equal(values.gateway.settings.GCS_BUCKET, 'relay-gateway-staging-messages');
+    assert.equal(values.gateway.gateway.settings.GCS_BUCKET, 'relay-gateway-staging-messages');
     const state = cloud.state();
 
     const again = await run('--json');

@@ -86,7 +86,7 @@ async function codeOf(call: Promise<unknown>): Promise<unknown> {
 }
 
 suite('The rights of a provisioned environment', () => {
-  test('let each service sign and read public keys, and make no key', async () => {
+  test('let whoever runs the gateway sign and read public keys, and make no key; a backup not even that', async () => {
     await using cloud = await provisioned();
     const { environment, kms } = cloud;
     await using client = new DisposableClient(kms.endpoint);
@@ -94,7 +94,7 @@ suite('The rights of a provisioned environment', () => {
       const as = kmsAs(client.kms, principalOf(environment, component), ringName(environment));
       assert.deepEqual(
         [await as.look(), await as.readPublicKey(), await as.sign(), await as.createVersion(), await as.createKey()],
-        [true, true, true, false, false],
+        [...Array.from({ length: 3 }, () => component !== 'backup'), false, false],
         component,
       );
     }
@@ -145,6 +145,8 @@ suite('The rights of a provisioned environment', () => {
     assert.equal(await codeOf(bucket.iam.getPolicy()), 403);
     assert.equal(await codeOf(bucket.setMetadata({ versioning: { enabled: true } })), 403);
     assert.equal(await codeOf(storage.bucket('of-somebody-else').file('a').download()), 403);
+    const backup = storageAs(gcs.url, principalOf(environment, 'backup'));
+    assert.equal(await codeOf(backup.bucket(environment.bucket).file('cargo/1').download()), 403);
     const administrator = storageAs(gcs.url, ADMINISTRATOR);
     assert.equal(await codeOf(administrator.bucket(environment.bucket).file('cargo/1').download()), 403);
   });
