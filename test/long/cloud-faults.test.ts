@@ -23,6 +23,8 @@ const PAIRS = 3;
 /** How long traffic runs before a fault and after its end, and what must be well again by then; in milliseconds. */
 const CALM = 3000;
 const SOON = 5000;
+/** A machine on which a parcel takes so long in quiet may keep clients waiting for longer than they do; milliseconds. */
+const BUSY = 1000;
 /** How long a fault lasts, and how long what it held up may take to come: work that failed is tried later and later. */
 const FAULT = 30_000;
 const SHORT_FAULT = 10_000;
@@ -85,6 +87,8 @@ suite('A gateway that is many processes', needsCloud(), () => {
   async function endure(t: TestContext, { inflict, mend, duration, mayLeaveWork = false }: FaultToTry): Promise<void> {
     traffic.begin();
     await pause(CALM);
+    // A machine that is busy with other things is slow in quiet, too.
+    const usual = traffic.worstLatency();
     await inflict();
     try {
       await pause(duration);
@@ -98,13 +102,17 @@ suite('A gateway that is many processes', needsCloud(), () => {
     const waiting = mayLeaveWork ? inStore() : 0;
     const { poweb, internet: toInternet, cargo } = found.missing;
     const lost = poweb + Math.max(0, toInternet + cargo - waiting);
-    const refused = (found.lastFailure ?? mended) - mended;
+    const refused = (found.lastRefusal ?? mended) - mended;
+    const silent = (found.lastSilence ?? mended) - mended;
     t.diagnostic(
-      `${describe(found)}, lost ${lost}; last refused ${seconds(refused)} after the fault, live after ${seconds(live)}`,
+      `${describe(found)}, lost ${lost}; after the fault: last refused ${seconds(refused)}, last not answered ` +
+        `${seconds(silent)}, live ${seconds(live)}; before it a parcel took up to ${seconds(usual)}`,
     );
+    const soon = SOON + 2 * usual;
     assert.equal(lost, 0);
-    assert.ok(refused <= SOON, `something was refused ${refused} ms after the fault`);
-    assert.ok(live <= SOON, `live after ${live} ms`);
+    assert.ok(refused <= soon, `something was refused ${refused} ms after the fault`);
+    assert.ok(live <= soon, `live after ${live} ms`);
+    assert.ok(silent <= soon || usual > BUSY, `something was not answered ${silent} ms after the fault`);
   }
 
   /** What waits to be sent on or opened. */

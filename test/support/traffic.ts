@@ -42,8 +42,9 @@ export interface Report {
   readonly duplicated: number;
   /** By way: acknowledged and not delivered. */
   readonly missing: Readonly<Record<Way, number>>;
-  /** When something was last not acknowledged, or not answered. */
-  readonly lastFailure: number | undefined;
+  /** When something was last answered by a refusal; and when a client last gave up waiting for an answer. */
+  readonly lastRefusal: number | undefined;
+  readonly lastSilence: number | undefined;
 }
 
 interface Pair {
@@ -73,7 +74,8 @@ export class Traffic implements AsyncDisposable {
   private readonly collecting: Promise<void>[] = [];
   private sending = new AbortController();
   private senders: Promise<void>[] = [];
-  private lastFailure: number | undefined;
+  private lastRefusal: number | undefined;
+  private lastSilence: number | undefined;
 
   private constructor(options: TrafficOptions, pairs: readonly Pair[]) {
     this.options = options;
@@ -99,7 +101,8 @@ export class Traffic implements AsyncDisposable {
   /** Opens a new page of the book, and starts to send. */
   begin(): void {
     this.book.clear();
-    this.lastFailure = undefined;
+    this.lastRefusal = undefined;
+    this.lastSilence = undefined;
     this.sending = new AbortController();
     const every = (period: number, act: () => Promise<void>) => this.senders.push(this.repeat(period, act));
     for (const pair of this.pairs) {
@@ -136,8 +139,15 @@ export class Traffic implements AsyncDisposable {
       delivered: entries.filter(({ delivered }) => delivered.length > 0).length,
       duplicated: entries.reduce((sum, { delivered }) => sum + Math.max(0, delivered.length - 1), 0),
       missing: { poweb: count('poweb'), internet: count('internet'), cargo: count('cargo') },
-      lastFailure: this.lastFailure,
+      lastRefusal: this.lastRefusal,
+      lastSilence: this.lastSilence,
     };
+  }
+
+  /** How long the slowest of the parcels that have come took, in milliseconds. */
+  worstLatency(): number {
+    const times = [...this.book.values()].map(({ sent, delivered: [first = sent] }) => first - sent);
+    return Math.max(0, ...times);
   }
 
   /** Resolves with when the first parcel came live that was sent after this time. */
@@ -221,8 +231,12 @@ export class Traffic implements AsyncDisposable {
     try {
       await ask();
       return true;
-    } catch {
-      this.lastFailure = performance.now();
+    } catch (error) {
+      if (/timeout of \d+ms exceeded/.test((error as Error).message)) {
+        this.lastSilence = performance.now();
+      } else {
+        this.lastRefusal = performance.now();
+      }
       return false;
     }
   }
