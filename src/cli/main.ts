@@ -14,6 +14,7 @@ import { certificateCommand } from './certificate.ts';
 import { costCommand } from './cost.ts';
 import { addCourierCommand } from './courier.ts';
 import { debugCommand } from './debug.ts';
+import { deprovisionCommand } from './deprovision.ts';
 import { migrateCommand } from './migrate.ts';
 import { peersCommand } from './peers.ts';
 import { pingCommand } from './ping.ts';
@@ -109,6 +110,7 @@ for (const command of [
   certificateCommand(process.env),
   costCommand(),
   provisionCommand(),
+  deprovisionCommand(),
   quickstartCommand(),
   pingCommand(),
 ]) {

@@ -1,16 +1,15 @@
 /** What `relay-gateway provision` does, in order: look, plan, show, ask, make, look again, tell. */
-import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { Cloud } from '../provision/cloud.ts';
-import { type Environment, EnvironmentError, readEnvironment } from '../provision/environment.ts';
+import type { Environment } from '../provision/environment.ts';
 import { isAsWanted, type Plan, planOf } from '../provision/plan.ts';
 import { KEY_HEADINGS, keyRows, nameOf, reportDocument, stepRows, summary } from '../provision/report.ts';
 import { helmfileValues } from '../provision/values-file.ts';
 import { type Auditor, wantsOf } from '../provision/wants.ts';
 import { srvRecords } from '../quickstart/dns-records.ts';
 import { placeFile } from '../quickstart/managed-file.ts';
+import { readEnvironmentFile } from './environment-file.ts';
+import { askFor } from './question.ts';
 import { table } from './table.ts';
 
 const FAULT = 1;
@@ -29,7 +28,7 @@ export interface ProvisionOptions {
 
 /** @returns the exit code */
 export async function provision(options: ProvisionOptions): Promise<number> {
-  const environment = await read(options);
+  const environment = await readEnvironmentFile(options.file, options.name);
   if (!environment) {
     return BAD_USAGE;
   }
@@ -71,31 +70,12 @@ export async function provision(options: ProvisionOptions): Promise<number> {
   return isFine || (options.isDry && !hasDifferences(plan)) ? 0 : FAULT;
 }
 
-async function read({ file, name }: ProvisionOptions): Promise<Environment | undefined> {
-  try {
-    return readEnvironment(file, await readFile(file, 'utf8'), name);
-  } catch (error) {
-    if (error instanceof EnvironmentError || (error as NodeJS.ErrnoException).code === 'ENOENT') {
-      console.error((error as Error).message);
-      return undefined;
-    }
-    throw error;
-  }
-}
-
 /** Production asks for its name, so that nobody acts on it by a line out of their shell's history. */
 async function mayAct({ name, project }: Environment, { isAgreed }: ProvisionOptions): Promise<boolean> {
   if (name !== 'production' || isAgreed) {
     return true;
   }
-  process.stderr.write(`This acts on production, in project ${project}. Go on? Type "production": `);
-  const lines = createInterface({ input: process.stdin, terminal: false });
-  const answer = await Promise.race([
-    once(lines, 'line').then(([line]) => String(line)),
-    once(lines, 'close').then(() => ''),
-  ]);
-  lines.close();
-  return answer.trim() === 'production';
+  return (await askFor(`This acts on production, in project ${project}. Go on? Type "production": `)) === 'production';
 }
 
 function hasDifferences({ steps, extras }: Plan): boolean {

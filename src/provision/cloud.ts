@@ -4,8 +4,9 @@ import { Databases } from './databases.ts';
 import type { Environment } from './environment.ts';
 import { KeyRings } from './key-rings.ts';
 import type { CollectionPart, Found, FoundBinding, Plan, Step } from './plan.ts';
-import { grant, type PolicyPlace } from './policies.ts';
+import { grant, type PolicyPlace, revoke } from './policies.ts';
 import { projectPolicy } from './project-policy.ts';
+import type { Removal } from './removal.ts';
 import { databaseName, type Want } from './wants.ts';
 
 export class Cloud implements AsyncDisposable {
@@ -60,6 +61,24 @@ export class Cloud implements AsyncDisposable {
       begun.push(...(await this.makeOne(step, now)));
     }
     await Promise.all(begun);
+  }
+
+  /** Does one thing of taking down. What was done already is done again, to no effect. */
+  async remove(removal: Removal): Promise<void> {
+    switch (removal.kind) {
+      case 'empty bucket':
+        return this.buckets.empty(removal.name);
+      case 'empty database':
+        return this.databases.empty(removal.name, removal.collections);
+      case 'revoke':
+        return revoke(this.policyOf(removal.binding.resource), removal.binding);
+      case 'remove bucket':
+        return this.buckets.remove(removal.name);
+      case 'remove database':
+        return this.databases.remove(removal.name);
+      case 'destroy key version':
+        return this.keyRings.destroyVersion(removal.name);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -94,6 +94,22 @@ export class Databases implements AsyncDisposable {
     return begun;
   }
 
+  /** Deletes all documents of these collections. Resolves when they are gone. */
+  async empty(name: string, collectionIds: readonly string[]): Promise<void> {
+    const [operation] = await this.client.bulkDeleteDocuments({ name, collectionIds: [...collectionIds] });
+    await operation.promise();
+  }
+
+  /** Takes its protection away, then itself. */
+  async remove(name: string): Promise<void> {
+    const [unprotected] = await this.client.updateDatabase({
+      database: { name, deleteProtectionState: 'DELETE_PROTECTION_DISABLED' },
+      updateMask: { paths: ['delete_protection_state'] },
+    });
+    await unprotected.promise();
+    await unlessMissing(this.client.deleteDatabase({ name }).then(([operation]) => operation.promise()));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.client.close();
   }

@@ -75,6 +75,8 @@ export interface Environment {
   readonly accounts: Readonly<Record<Component, string>>;
   /** Principals that may make keys, and not sign. */
   readonly administrators: readonly string[];
+  /** The day, YYYY-MM-DD, until whose end it may be taken down; undefined: it may not. */
+  readonly removableUntil: string | undefined;
   /** Where services are if not at Google's; `http://` without credentials, for emulators. */
   readonly endpoints: Readonly<Partial<Record<'kms' | 'storage' | 'firestore' | 'resourceManager', string>>>;
 }
@@ -102,6 +104,7 @@ const INSTANCE = pattern(
   /^projects\/[^/\s]+\/locations\/[^/\s]+\/(instances|clusters)\/[^/\s]+$/,
   'an instance of Memorystore: projects/PROJECT/locations/LOCATION/instances/NAME',
 );
+const DAY = pattern(/^\d{4}-\d{2}-\d{2}$/, 'a day: YYYY-MM-DD');
 const PROJECT_NUMBER = pattern(/^\d{4,20}$/, 'the number of the project: gcloud projects describe tells it');
 
 /** Read a principal of IAM. @throws ValueError */
@@ -145,6 +148,7 @@ export function readEnvironment(file: string, text: string, expectedName?: strin
     namespace: root.text('namespace', ACCOUNT),
     accounts: accounts.texts(COMPONENTS, ACCOUNT),
     administrators: root.has('administrators') ? root.values('administrators', PRINCIPAL) : [],
+    removableUntil: root.has('removableUntil') ? root.text('removableUntil', DAY) : undefined,
     endpoints: Object.fromEntries(
       (['kms', 'storage', 'firestore', 'resourceManager'] as const)
         .filter((service) => endpoints.has(service))

@@ -84,6 +84,11 @@ export class KeyRings implements AsyncDisposable {
     }
   }
 
+  /** Schedules the destruction of a version, which can be taken back for 30 days. */
+  async destroyVersion(name: string): Promise<void> {
+    await this.client.destroyCryptoKeyVersion({ name });
+  }
+
   /** @param resource the full name of a key ring or a key */
   policy(resource: string): PolicyPlace {
     return {

@@ -40,7 +40,9 @@ export interface FoundBucket {
   readonly isVersioned: boolean;
   /** `daysSinceCustomTime` of the rules that delete, where they have no other condition. */
   readonly lifecycleDays: readonly number[];
-  /** Whether there are rules besides those. */
+  /** Whether a rule deletes everything, whatever its time. */
+  readonly isEmptying: boolean;
+  /** Whether there are rules besides those for `customTime`. */
   readonly hasOtherRules: boolean;
   readonly labels: Labels;
 }

@@ -28,19 +28,37 @@ const MOST_ROUNDS = 5;
 const WITH_CONDITIONS = 3;
 
 /** Adds the members who are missing; writes nothing where none is. @throws Error when others change the policy all the time */
-export async function grant(place: PolicyPlace, want: WantedBinding): Promise<void> {
+export function grant(place: PolicyPlace, want: WantedBinding): Promise<void> {
+  return change(place, want.resource, (there) =>
+    missingMembers(want, there).length === 0 ? undefined : withBinding(there, want),
+  );
+}
+
+/** Takes the role from the members; writes nothing where none has it. @throws Error as `grant` does */
+export function revoke(place: PolicyPlace, want: WantedBinding): Promise<void> {
+  return change(place, want.resource, (there) =>
+    missingMembers(want, there).length === want.members.length ? undefined : withoutMembers(there, want),
+  );
+}
+
+/** @param next gives the bindings as they are to be, or undefined where they are so already */
+async function change(
+  place: PolicyPlace,
+  resource: string,
+  next: (there: readonly FoundBinding[]) => FoundBinding[] | undefined,
+): Promise<void> {
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const policy = await place.read();
-    if (missingMembers(want, policy.bindings).length === 0) {
+    const bindings = next(policy.bindings);
+    if (!bindings) {
       return;
     }
-    const bindings = withBinding(policy.bindings, want);
     const version = bindings.some(({ condition }) => condition) ? WITH_CONDITIONS : policy.version;
     if (await place.write({ version, etag: policy.etag, bindings })) {
       return;
     }
   }
-  throw new Error(`The IAM policy of ${want.resource} changes all the time: try again`);
+  throw new Error(`The IAM policy of ${resource} changes all the time: try again`);
 }
 
 function withBinding(there: readonly FoundBinding[], want: WantedBinding): FoundBinding[] {
@@ -50,4 +68,12 @@ function withBinding(there: readonly FoundBinding[], want: WantedBinding): Found
   return at < 0
     ? [...there, { role, members, ...(condition && { condition }) }]
     : there.map((one, index) => (index === at ? { ...one, members: [...one.members, ...members] } : one));
+}
+
+function withoutMembers(there: readonly FoundBinding[], want: WantedBinding): FoundBinding[] {
+  return there
+    .map((one) =>
+      isSame(one, want) ? { ...one, members: one.members.filter((member) => !want.members.includes(member)) } : one,
+    )
+    .filter(({ members }) => members.length > 0);
 }

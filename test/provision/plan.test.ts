@@ -56,7 +56,7 @@ function everything(of: readonly Want[] = wants): { -readonly [Part in keyof Fou
         {
           ...{ labels, location: location.toUpperCase() },
           ...{ isUniform: true, publicAccessPrevention: 'enforced', softDelete: 0, isVersioned: false },
-          ...{ lifecycleDays: [lifecycleDays], hasOtherRules: false },
+          ...{ lifecycleDays: [lifecycleDays], isEmptying: false, hasOtherRules: false },
         },
       ]),
     ),

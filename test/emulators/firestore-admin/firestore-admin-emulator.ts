@@ -18,8 +18,17 @@ type Message = Record<string, unknown>;
 const INVALID_ARGUMENT = 3;
 const NOT_FOUND = 5;
 const ALREADY_EXISTS = 6;
+const FAILED_PRECONDITION = 9;
 
-export type FirestoreAdminMethod = 'GetDatabase' | 'CreateDatabase' | 'ListFields' | 'UpdateField' | 'GetOperation';
+export type FirestoreAdminMethod =
+  | 'GetDatabase'
+  | 'CreateDatabase'
+  | 'ListFields'
+  | 'UpdateField'
+  | 'GetOperation'
+  | 'UpdateDatabase'
+  | 'DeleteDatabase'
+  | 'BulkDeleteDocuments';
 
 /** A field that has settings of its own. */
 interface Field {
@@ -52,6 +61,8 @@ export interface Barrier {
 export class FirestoreAdminEmulator implements AsyncDisposable {
   readonly databases = new Map<string, Message>();
   readonly fields = new Map<string, Field>();
+  /** The collections whose documents were deleted last. */
+  emptied: readonly string[] = [];
   /** What was called, in order. */
   readonly calls: FirestoreAdminMethod[] = [];
   /** By method: the barrier that the call after so many others meets. */
@@ -104,6 +115,9 @@ export class FirestoreAdminEmulator implements AsyncDisposable {
     this.server.addService(google.firestore.admin.v1.FirestoreAdmin.service, {
       GetDatabase: this.handler('GetDatabase', ({ name }) => this.database(String(name))),
       CreateDatabase: this.handler('CreateDatabase', (request) => this.createDatabase(request)),
+      UpdateDatabase: this.handler('UpdateDatabase', (request) => this.updateDatabase(request)),
+      DeleteDatabase: this.handler('DeleteDatabase', ({ name }) => this.deleteDatabase(String(name))),
+      BulkDeleteDocuments: this.handler('BulkDeleteDocuments', (request) => this.bulkDelete(request)),
       ListFields: this.handler('ListFields', (request) => this.listFields(request)),
       UpdateField: this.handler('UpdateField', (request) => this.updateField(request)),
     });
@@ -147,7 +161,32 @@ export class FirestoreAdminEmulator implements AsyncDisposable {
     }
     const made = { ...(database as Message), name };
     this.databases.set(name, made);
-    return this.begin(`${name}/operations`, () => ({ type: 'google.firestore.admin.v1.Database', value: made }));
+    return this.begin(`${name}/operations`, () => ({ type: 'Database', value: made }));
+  }
+
+  private updateDatabase({ database }: Message): Message {
+    const { name, deleteProtectionState } = database as Message;
+    const changed = { ...this.database(String(name)), deleteProtectionState };
+    this.databases.set(String(name), changed);
+    return this.begin(`${name}/operations`, () => ({ type: 'Database', value: changed }));
+  }
+
+  /** https://cloud.google.com/firestore/docs/manage-databases#delete_protection */
+  private deleteDatabase(name: string): Message {
+    const database = this.database(name);
+    if (database['deleteProtectionState'] !== 'DELETE_PROTECTION_DISABLED') {
+      throw new Refused(FAILED_PRECONDITION, `Database ${name} has delete protection.`);
+    }
+    this.databases.delete(name);
+    return this.begin(`${name}/operations`, () => ({ type: 'Database', value: database }));
+  }
+
+  private bulkDelete({ name, collectionIds }: Message): Message {
+    this.database(String(name));
+    return this.begin(`${name}/operations`, () => {
+      this.emptied = collectionIds as string[];
+      return { type: 'BulkDeleteDocumentsResponse', value: {} };
+    });
   }
 
   /** Only what has settings of its own, for the one filter that there is. */
@@ -179,7 +218,7 @@ export class FirestoreAdminEmulator implements AsyncDisposable {
       if (there.ttlConfig) {
         there.ttlConfig.state = 'ACTIVE';
       }
-      return { type: 'google.firestore.admin.v1.Field', value: { name } };
+      return { type: 'Field', value: { name } };
     });
   }
 
@@ -199,15 +238,17 @@ export class FirestoreAdminEmulator implements AsyncDisposable {
       return { name, done: false };
     }
     const { type, value } = operation.finish();
-    return { name, done: true, response: { type_url: `type.googleapis.com/${type}`, value: encoded(type, value) } };
+    return {
+      name,
+      done: true,
+      response: { type_url: `type.googleapis.com/google.firestore.admin.v1.${type}`, value: encoded(type, value) },
+    };
   }
 }
 
 const { protos: vendor } = createRequire(import.meta.url)('@google-cloud/firestore-api');
 
 function encoded(type: string, value: Message): Buffer {
-  const message = type.endsWith('Database')
-    ? vendor.google.firestore.admin.v1.Database
-    : vendor.google.firestore.admin.v1.Field;
+  const message = vendor.google.firestore.admin.v1[type];
   return message.encode(message.fromObject(value)).finish();
 }

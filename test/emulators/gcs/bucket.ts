@@ -19,7 +19,7 @@ export interface BucketMetadata {
   readonly lifecycle?: {
     readonly rule: readonly {
       readonly action: { readonly type: string };
-      readonly condition: { readonly daysSinceCustomTime?: number };
+      readonly condition: { readonly daysSinceCustomTime?: number; readonly age?: number };
     }[];
   };
   readonly versioning?: { readonly enabled: boolean };
@@ -177,12 +177,13 @@ export class Bucket {
    * @returns how many objects it deleted
    */
   applyLifecycle(): number {
-    const days = this.deletedDaysAfterCustomTime;
-    if (days === undefined) {
-      return 0;
-    }
-    const over = [...this.objects.values()].filter(
-      ({ customTime }) => customTime !== undefined && Date.parse(customTime) + days * DAY <= this.now(),
+    const conditions = (this.metadata.lifecycle?.rule ?? []).map(({ condition }) => condition);
+    const isOver = (since: string | undefined, days: number | undefined) =>
+      since !== undefined && days !== undefined && Date.parse(since) + days * DAY <= this.now();
+    const over = [...this.objects.values()].filter(({ customTime, timeCreated }) =>
+      conditions.some(
+        ({ daysSinceCustomTime, age }) => isOver(customTime, daysSinceCustomTime) || isOver(timeCreated, age),
+      ),
     );
     for (const { name } of over) {
       this.objects.delete(name);

@@ -5,6 +5,7 @@ export type Operation =
   | 'buckets.insert'
   | 'buckets.get'
   | 'buckets.patch'
+  | 'buckets.delete'
   | 'buckets.getIamPolicy'
   | 'buckets.setIamPolicy'
   | 'objects.insert'

@@ -208,6 +208,12 @@ class Service {
   private onBucket(bucket: Bucket, method: string, body: Buffer): Answer {
     if (method === 'PATCH') {
       bucket.metadata = { ...bucket.metadata, ...(JSON.parse(body.toString()) as BucketMetadata) };
+    } else if (method === 'DELETE') {
+      if (bucket.size > 0) {
+        throw new ApiFault(409, 'conflict', 'The bucket you tried to delete is not empty.');
+      }
+      this.buckets.delete(bucket.name);
+      return { status: 204 };
     } else if (method !== 'GET') {
       throw new ApiFault(405, 'methodNotAllowed', `Not emulated: ${method}`);
     }
@@ -349,8 +355,8 @@ function operationOf(method: string, pathname: string, query: URLSearchParams): 
   if (IAM_PATH.test(pathname)) {
     return method === 'PUT' ? 'buckets.setIamPolicy' : 'buckets.getIamPolicy';
   }
-  if (method === 'PATCH') {
-    return 'buckets.patch';
+  if (method === 'PATCH' || method === 'DELETE') {
+    return method === 'PATCH' ? 'buckets.patch' : 'buckets.delete';
   }
   return method === 'POST' ? 'buckets.insert' : 'buckets.get';
 }

@@ -19,6 +19,7 @@ export type AdminMethod =
   | 'GetKeyRing'
   | 'CreateKeyRing'
   | 'UpdateCryptoKeyPrimaryVersion'
+  | 'DestroyCryptoKeyVersion'
   | 'GetIamPolicy'
   | 'SetIamPolicy';
 
@@ -38,6 +39,7 @@ const PERMISSIONS: Readonly<Record<string, string>> = {
   ListCryptoKeyVersions: 'cryptoKeyVersions.list',
   CreateCryptoKeyVersion: 'cryptoKeyVersions.create',
   GetPublicKey: 'cryptoKeyVersions.viewPublicKey',
+  DestroyCryptoKeyVersion: 'cryptoKeyVersions.destroy',
   AsymmetricSign: 'cryptoKeyVersions.useToSign',
   Encrypt: 'cryptoKeyVersions.useToEncrypt',
   Decrypt: 'cryptoKeyVersions.useToDecrypt',
@@ -58,6 +60,11 @@ export class KmsAdmin {
         const key = this.store.key(String(name));
         key.primary = this.store.enabled(`${name}/cryptoKeyVersions/${cryptoKeyVersionId}`).name;
         return keyMessage(this.store, key);
+      },
+      DestroyCryptoKeyVersion: ({ name }) => {
+        const version = this.store.version(String(name));
+        version.state = 'DESTROY_SCHEDULED';
+        return versionMessage(version);
       },
       GetIamPolicy: ({ resource }) => policyMessage(this.policies.get(this.present(String(resource)))),
       SetIamPolicy: ({ resource, policy }) => this.setPolicy(String(resource), policy as Message),

@@ -1,0 +1,53 @@
+/** `relay-gateway deprovision`: an environment is taken down, a step at a time, each of which is asked for by its name. */
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { ENVIRONMENT_NAMES } from '../provision/environment.ts';
+import { REMOVAL_STEPS, type RemovalStep } from '../provision/removal.ts';
+
+interface Given {
+  readonly environment?: string;
+  readonly file?: string;
+  readonly step?: RemovalStep;
+  readonly dryRun?: true;
+  readonly confirm?: string;
+}
+
+/** The command, for the program to add to its own. */
+export function deprovisionCommand(): Command {
+  const command = new Command('deprovision')
+    .description(
+      'Take an environment down, in steps: empty, remove, destroy-keys. Without --step, tell what each has to do. The ' +
+        "environment's file must unlock it by a day in removableUntil, within a week.",
+    )
+    .option('--environment <name>', `${ENVIRONMENT_NAMES.join(', ')}: by the file environments/NAME.yaml`, readName)
+    .option('--file <path>', 'by this file')
+    .addOption(new Option('--step <step>', 'the step to do').choices(REMOVAL_STEPS))
+    .option('--dry-run', 'print what would be done')
+    .option('--confirm <address>', 'the Internet address that goes, in place of being asked for it')
+    .addHelpText(
+      'after',
+      '\nEach step may be run again after a failure in its middle.\n' +
+        'Exit codes: 0 done, 1 locked, not confirmed, out of order, or something failed, 2 bad usage.\n' +
+        '\nExample:\n  $ relay-gateway deprovision --file environments/development.yaml --dry-run',
+    );
+  return command.action(async ({ environment, file, step, dryRun, confirm }: Given) => {
+    const path = file ?? (environment && `environments/${environment}.yaml`);
+    if (!path) {
+      command.error('error: --environment or --file says what to take down');
+    }
+    const { deprovision } = await import('./deprovision-steps.ts');
+    process.exitCode = await deprovision({
+      file: path as string,
+      name: environment,
+      step,
+      isDry: dryRun ?? false,
+      confirmation: confirm,
+    });
+  });
+}
+
+function readName(text: string): string {
+  if (!(ENVIRONMENT_NAMES as readonly string[]).includes(text)) {
+    throw new InvalidArgumentError(`It must be one of ${ENVIRONMENT_NAMES.join(', ')}.`);
+  }
+  return text;
+}
