@@ -87,6 +87,8 @@ export function openLog(level: string, options: LogOptions = {}): Log {
     flush,
     async close() {
       await flush();
+      // What is still under way may have something to say, and its writing would throw.
+      destination.write = () => true;
       destination.destroy();
     },
   };

@@ -91,6 +91,8 @@ function stopSignal(log: Log): Promise<string> {
 function endOnFaults(log: Log): void {
   process.on('uncaughtException', (err) => {
     log.logger.fatal({ err }, 'Uncaught error');
+    // The log may be closed already.
+    console.error(`relay-gateway: uncaught error: ${err instanceof Error ? err.stack : String(err)}`);
     void log.flush().then(() => process.exit(FAULT));
   });
 }
