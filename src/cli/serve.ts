@@ -93,6 +93,7 @@ function endOnFaults(log: Log): void {
     log.logger.fatal({ err }, 'Uncaught error');
     // The log may be closed already.
     console.error(`relay-gateway: uncaught error: ${err instanceof Error ? err.stack : String(err)}`);
-    void log.flush().then(() => process.exit(FAULT));
+    // One that ends already, e.g. for bad configuration, has its code.
+    void log.flush().then(() => process.exit(process.exitCode ?? FAULT));
   });
 }
