@@ -27,7 +27,6 @@ export const ROOMS: readonly Room[] = [
   { path: 'src/migration/', mayImport: ['src/awala/', 'src/gateway/'] },
   { path: 'src/certificate/', mayImport: [] },
   { path: 'src/quickstart/', mayImport: [] },
-  { path: 'src/backup/', mayImport: ['src/gateway/'] },
   {
     path: 'src/provision/',
     mayImport: ['src/awala/', 'src/gateway/ports.ts', 'src/backends/gcp/channel.ts', 'src/config/values.ts'],
