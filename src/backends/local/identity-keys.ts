@@ -5,14 +5,12 @@
 import { createPrivateKey, createPublicKey, webcrypto } from 'node:crypto';
 import type { IdentityKey, IdentityKeys, KeyWrapping, Random } from '../../gateway/ports.ts';
 import type { LocalRecords } from './records.ts';
+import { PRIVATE_KEYS_KIND } from './schema.ts';
 
 const ALGORITHM = { name: 'RSA-PSS', hash: 'SHA-256' };
 const MODULUS_BITS = 2048;
 const PUBLIC_EXPONENT = Uint8Array.of(1, 0, 1);
 const REFERENCE_OCTETS = 16;
-
-/** Of their records, which `LocalRecords` keeps beside the gateway's own kinds. */
-export const PRIVATE_KEYS_KIND = 'local-private-keys';
 
 export class LocalIdentityKeys implements IdentityKeys {
   private readonly records: LocalRecords;

@@ -11,6 +11,9 @@ export const FORMAT = 1;
 
 export type FileName = 'objects' | 'records';
 
+/** The records of identity keys' private halves, which lie beside the gateway's own kinds. */
+export const PRIVATE_KEYS_KIND = 'local-private-keys';
+
 /**
  * What `ticks.ts` has to remember when the row with the greatest id is deleted. Nothing in it can conflict, since the
  * statement that deletes would decide how conflicts end here, too.

@@ -15,9 +15,8 @@ import {
 } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import { readMasterKey, storeFiles } from './directory.ts';
-import { PRIVATE_KEYS_KIND } from './identity-keys.ts';
 import { readFields } from './record-fields.ts';
-import { READER_PRAGMAS } from './schema.ts';
+import { PRIVATE_KEYS_KIND, READER_PRAGMAS } from './schema.ts';
 
 /** Rows between two turns of the event loop. */
 const TURN_ROWS = 1000;
