@@ -56,6 +56,11 @@ export class InternetQueue {
     return this.work.take(QUEUE, options, signal);
   }
 
+  /** @returns those that are in this hand no longer @throws StoreError */
+  renew(items: readonly TakenItem[], lease: number): Promise<TakenItem[]> {
+    return this.work.renew(QUEUE, items, lease);
+  }
+
   finish(item: TakenItem): Promise<boolean> {
     return this.work.finish(QUEUE, item);
   }

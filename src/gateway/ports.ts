@@ -279,7 +279,7 @@ export interface WorkGroup {
 export interface TakeOptions {
   /** At most so many items. */
   readonly count: number;
-  /** For so many milliseconds nobody else takes them: longer than the work can last. */
+  /** For so many milliseconds nobody else takes them. Work that may last for longer is renewed meanwhile. */
   readonly lease: number;
   /**
    * How many more items of this group the caller may have in hand, besides those that are about to be given to it; asked
@@ -292,7 +292,8 @@ export interface TakeOptions {
  * Hands out work to competing workers. It carries keys, never bodies, and may lose everything: the object store is the
  * truth, and housekeeping queues again what has no item.
  *
- * An item whose worker died is taken again once its lease has run out, so work must be fit to be repeated.
+ * An item whose worker died is taken again once its lease has run out, so work must be fit to be repeated. Leases are
+ * short, and workers renew them while they work.
  */
 export interface WorkQueue {
   /** Adds an item, due now; one that is there stays as it is, but is not ended by a worker that took it before. */
@@ -308,6 +309,15 @@ export interface WorkQueue {
    * @throws StoreError
    */
   take(queue: QueueName, options: TakeOptions, signal: AbortSignal): Promise<TakenItem[]>;
+
+  /**
+   * Has nobody else take these for so many milliseconds from now, also where a lease has run out and nobody has taken the
+   * item yet.
+   *
+   * @returns those that are in this hand no longer, and are not renewed: taken by others, ended or removed
+   * @throws StoreError
+   */
+  renew(queue: QueueName, items: readonly TakenItem[], lease: number): Promise<TakenItem[]>;
 
   /** The work is done. @returns false when the item was not in this hand any more, or was added again meanwhile */
   finish(queue: QueueName, item: TakenItem): Promise<boolean>;

@@ -43,6 +43,7 @@ const WORK_QUEUE: Kinds<WorkQueue> = {
   addMissing: 'promise',
   // It waits for work.
   take: 'none',
+  renew: 'promise',
   finish: 'promise',
   postpone: 'promise',
   release: 'promise',

@@ -9,13 +9,11 @@ import type { CargoOutcome, CargoProcessing, ItemOutcome } from '../gateway/carg
 import { CARGO_QUEUE } from '../gateway/cargo/cargo-storage.ts';
 import { type Clock, StoreError, type TakenItem, type WorkQueue } from '../gateway/ports.ts';
 import { MINUTE, SECOND } from '../gateway/time.ts';
+import { HeldItems, LEASE } from './held-items.ts';
 
 /** Cargoes that are open at the same time, each with some 30 MiB in memory, and how many of one private gateway. */
 const CONCURRENT_CARGOES = 4;
 const CONCURRENT_OF_PEER = 1;
-
-/** For how long nobody else opens a cargo that this worker has in hand, in milliseconds. */
-const LEASE = 5 * MINUTE;
 
 /** The first and the longest wait of cargo that has to wait, in milliseconds. */
 const FIRST_WAIT = 5 * SECOND;
@@ -53,6 +51,7 @@ export class CargoWorker {
   private readonly cut = new AbortController();
   private readonly inHand = new Map<string, number>();
   private readonly jobs = new Set<Promise<void>>();
+  private readonly held: HeldItems;
   private running: Promise<void> | undefined;
   /** Why the queue could not be asked the last time. */
   private fault: unknown;
@@ -61,6 +60,12 @@ export class CargoWorker {
 
   constructor(parts: CargoWorkerParts) {
     this.parts = parts;
+    const { queue, log } = parts;
+    this.held = new HeldItems({
+      renew: (items, lease) => queue.renew(CARGO_QUEUE, items, lease),
+      worker: this.name,
+      log,
+    });
   }
 
   /** Starts to work, until it is stopped. */
@@ -92,6 +97,7 @@ export class CargoWorker {
     }
     await this.running;
     await Promise.all(this.jobs);
+    this.held.close();
     deadline.removeEventListener('abort', cut);
   }
 
@@ -122,6 +128,7 @@ export class CargoWorker {
 
   private begin(item: TakenItem): void {
     const { group } = item;
+    this.held.hold(item);
     this.inHand.set(group, (this.inHand.get(group) ?? 0) + 1);
     const job = this.open(item).finally(() => {
       this.jobs.delete(job);
@@ -142,10 +149,12 @@ export class CargoWorker {
     const began = clock.now();
     try {
       const refusals = new Refusals(log);
-      const outcome = await processing.open(key, async (message) => {
+      const opening = processing.open(key, async (message) => {
         await refusals.note(message);
         this.cut.signal.throwIfAborted();
       });
+      // What was lost meanwhile is opened to its end: others that open it, too, find the same.
+      const outcome = await opening.finally(() => this.held.drop(item));
       refusals.end();
       this.tell(key, outcome, clock.now() - began);
       if (outcome.result === 'waiting') {

@@ -121,6 +121,78 @@ export function workQueueContract(name: string, open: () => Promise<WorkQueueUnd
       await assertNothingDue(under);
     });
 
+    test('gives nobody what is renewed, for as long as it is', async () => {
+      await using under = await open();
+      await under.work.add(QUEUE, item(under, '1', 'a'));
+      await under.work.add(QUEUE, item(under, '2', 'b'));
+      const held = await take(under);
+      for (let renewal = 0; renewal < 3; renewal++) {
+        under.clock.advance(LEASE - 1);
+        assert.deepEqual(await under.work.renew(QUEUE, held, LEASE), []);
+      }
+      under.clock.advance(LEASE - 1);
+      await assertNothingDue(under);
+      const [first, second] = held as [TakenItem, TakenItem];
+      assert.equal(await under.work.finish(QUEUE, first), true);
+      under.clock.advance(2);
+      assert.deepEqual(keysOf(await take(under)), [second.key]);
+      assert.deepEqual(await under.work.renew(QUEUE, [], LEASE), []);
+    });
+
+    test('renews what ran out and nobody has taken, or was added again, and leaves what it is as it was', async () => {
+      await using under = await open();
+      await under.work.add(QUEUE, item(under, '1'));
+      const [start] = await Array.fromAsync(under.work.list(QUEUE));
+      const held = await takeOne(under);
+      under.clock.advance(LEASE + 1);
+      await under.work.add(QUEUE, item(under, '1', 'a', start?.expiry));
+      assert.deepEqual(await under.work.renew(QUEUE, [held], LEASE), []);
+      await assertNothingDue(under);
+      assert.deepEqual(await Array.fromAsync(under.work.list(QUEUE)), [start]);
+      await under.work.release(QUEUE, held);
+      assert.equal((await takeOne(under)).due, start?.due);
+    });
+
+    test('tells what is in this hand no longer, and renews the others', async () => {
+      await using under = await open();
+      for (const key of ['taken', 'removed', 'released', 'postponed', 'finished', 'held']) {
+        await under.work.add(QUEUE, item(under, key));
+        under.clock.advance(1);
+      }
+      const held = await take(under);
+      const [taken, removed, released, postponed, finished, last] = held as [TakenItem, ...TakenItem[]];
+      under.clock.advance(LEASE / 2);
+      assert.deepEqual(await under.work.renew(QUEUE, held.slice(1), LEASE), []);
+      under.clock.advance(LEASE / 2 + 1);
+      const heir = await takeOne(under);
+      assert.equal(heir.key, taken.key);
+      await under.work.remove(QUEUE, 'removed');
+      await under.work.release(QUEUE, released as TakenItem);
+      await under.work.postpone(QUEUE, postponed as TakenItem, under.clock.now() + 2 * LEASE);
+      await under.work.finish(QUEUE, finished as TakenItem);
+      under.clock.advance(LEASE / 4);
+      const lost = await under.work.renew(QUEUE, held, LEASE);
+      assert.deepEqual(lost, [taken, removed, released, postponed, finished]);
+
+      // What was not renewed is to be had when it was to be had, and the heir's lease is its own.
+      assert.deepEqual(keysOf(await take(under)), ['released']);
+      under.clock.advance((LEASE * 3) / 4 + 1);
+      assert.deepEqual(keysOf(await take(under)), ['taken']);
+      assert.equal(await under.work.finish(QUEUE, last as TakenItem), true);
+    });
+
+    test('renews more items than one command would bear', async () => {
+      await using under = await open();
+      const all = Array.from({ length: 600 }, (_, number) => item(under, `${number}`, `${number % 7}`));
+      await under.work.addMissing(QUEUE, all);
+      const held = await take(under, { count: 600, room: () => 600 });
+      await under.work.remove(QUEUE, '599');
+      under.clock.advance(LEASE);
+      assert.deepEqual(keysOf(await under.work.renew(QUEUE, held, LEASE)), ['599']);
+      under.clock.advance(LEASE);
+      await assertNothingDue(under);
+    });
+
     test('gives what was postponed when it is due, and counts the attempts', async () => {
       await using under = await open();
       await under.work.add(QUEUE, item(under, '1'));

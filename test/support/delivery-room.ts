@@ -1,5 +1,6 @@
 /** The worker that delivers to the Internet on real stores, with the test's clock and log; nothing is dialled. */
 import { randomUUID } from 'node:crypto';
+import type { InternetQueue } from '../../src/gateway/internet-queue.ts';
 import type { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
 import { DAY } from '../../src/gateway/time.ts';
 import { type Deliver, InternetDelivery } from '../../src/workers/internet-delivery/internet-delivery.ts';
@@ -13,6 +14,8 @@ export interface DeliveryRoom extends AsyncDisposable {
   readonly storage: ParcelStorage;
   readonly worker: InternetDelivery;
   readonly lines: readonly Record<string, unknown>[];
+  /** Starts another worker over the same stores, which tells the same log. */
+  join(deliver: Deliver): void;
   /** Puts a parcel into the outbox of `PEER`; gives its digest. */
   put(destination: string, options?: { body?: string; digest?: string; lifetime?: number }): Promise<string>;
   /** Moves time on and has the worker look at once. */
@@ -23,28 +26,43 @@ export interface DeliveryRoom extends AsyncDisposable {
   waiting(): Promise<string[]>;
 }
 
-/** @param deliver what delivering does */
-export async function openDeliveryRoom(deliver: Deliver): Promise<DeliveryRoom> {
+/**
+ * @param deliver what delivering does
+ * @param wrap gives the queue that the worker is to have
+ */
+export async function openDeliveryRoom(
+  deliver: Deliver,
+  wrap = (queue: InternetQueue): InternetQueue => queue,
+): Promise<DeliveryRoom> {
   const room = await openGatewayRoom();
   const { storage, clock, backends } = room;
   const { log, lines } = logLines();
-  const worker = new InternetDelivery({
-    queue: storage.internetQueue,
-    outbox: storage.outbox,
-    sent: storage.sent,
-    deliver,
-    clock,
-    chance: () => 0,
-    log,
-    journal: backends.journal,
-    perDestination: 8,
-  });
-  worker.start();
+  const workers: InternetDelivery[] = [];
+  const begin = (delivering: Deliver, queue: InternetQueue) => {
+    const begun = new InternetDelivery({
+      queue,
+      outbox: storage.outbox,
+      sent: storage.sent,
+      deliver: delivering,
+      clock,
+      chance: () => 0,
+      log,
+      journal: backends.journal,
+      perDestination: 8,
+    });
+    workers.push(begun);
+    begun.start();
+    return begun;
+  };
+  const worker = begin(deliver, wrap(storage.internetQueue));
   return {
     room,
     storage,
     worker,
     lines,
+    join(delivering) {
+      begin(delivering, storage.internetQueue);
+    },
     async put(destination, { body = 'parcel', digest = randomUUID(), lifetime = DAY } = {}) {
       const metadata = { trace: 'test', parcel: digest, sender: '0bb', recipient: '0cc' };
       const parcel = { digest, bytes: Buffer.from(body), expiry: clock.now() + lifetime, metadata };
@@ -73,7 +91,7 @@ export async function openDeliveryRoom(deliver: Deliver): Promise<DeliveryRoom> 
       return keys;
     },
     async [Symbol.asyncDispose]() {
-      await worker.stop(AbortSignal.abort());
+      await Promise.all(workers.map((one) => one.stop(AbortSignal.abort())));
       await room[Symbol.asyncDispose]();
     },
   };

@@ -30,6 +30,15 @@ export class Leases {
     return lease.id;
   }
 
+  /** @returns false when the item is not in this hand any more */
+  renew(queue: QueueName, item: TakenItem, until: number): boolean {
+    const current = this.of(queue, item);
+    if (current) {
+      this.leases.set(`${queue}\0${item.key}`, { ...current, until });
+    }
+    return current !== undefined;
+  }
+
   /** The lease of an item that is still in this hand. */
   of(queue: QueueName, { key, lease }: TakenItem): Lease | undefined {
     const current = this.leases.get(`${queue}\0${key}`);

@@ -19,8 +19,8 @@ import type {
 import { DueGroups } from './due-groups.ts';
 import { Leases } from './leases.ts';
 import { oldestDue } from './oldest-due.ts';
-import type { Row } from './reader.ts';
 import type { StoreFiles } from './store-files.ts';
+import { ADDED_AGAIN, addItem, addToGroup, ITEM_COLUMNS, readItem } from './work-rows.ts';
 import type { Statement } from './writer-messages.ts';
 
 /** Rows that are read at once, in well under a millisecond. */
@@ -31,7 +31,6 @@ const EXPIRED_BATCH = 512;
 /** A taker that waits looks again so often, in milliseconds: the clock may have been set. */
 const LONGEST_WAIT = 500;
 const SHORTEST_WAIT = 2;
-const ITEM_COLUMNS = 'id, key, grp, size, expiry, due, attempts, additions';
 
 export class LocalWorkQueue implements WorkQueue {
   private readonly files: StoreFiles;
@@ -88,6 +87,11 @@ export class LocalWorkQueue implements WorkQueue {
       await this.waitForWork(queue, changed, signal);
     }
     return [];
+  }
+
+  async renew(queue: QueueName, items: readonly TakenItem[], lease: number): Promise<TakenItem[]> {
+    const until = Math.floor(this.clock.now()) + lease;
+    return items.filter((item) => !this.leases.renew(queue, item, until));
   }
 
   async finish(queue: QueueName, item: TakenItem): Promise<boolean> {
@@ -351,45 +355,4 @@ export class LocalWorkQueue implements WorkQueue {
       this.notify();
     }
   }
-}
-
-/** A worker that has it in hand does not end it any more. */
-const ADDED_AGAIN = `DO UPDATE SET
-  grp = excluded.grp, size = excluded.size, expiry = excluded.expiry, additions = additions + 1`;
-
-function addItem(queue: QueueName, { key, group, size, expiry }: Work, now: number, ifThere: string): Statement {
-  return [
-    `INSERT INTO work (queue, key, grp, size, expiry, due, attempts, additions) VALUES (?, ?, ?, ?, ?, ?, 0, 1)
-     ON CONFLICT (queue, key) ${ifThere}`,
-    queue,
-    key,
-    group,
-    size,
-    Math.floor(expiry),
-    now,
-  ];
-}
-
-/** The group is due when the item is, unless it rests. */
-function addToGroup(queue: QueueName, { key, group }: Work): Statement {
-  return [
-    `INSERT INTO work_groups (queue, grp, due, rest)
-     VALUES (?1, ?2, (SELECT due FROM work WHERE queue = ?1 AND key = ?3), 0)
-     ON CONFLICT (queue, grp) DO UPDATE SET due = max(rest, min(due, excluded.due))`,
-    queue,
-    group,
-    key,
-  ];
-}
-
-function readItem(row: Row): WorkItem {
-  const { key, grp, size, expiry, due, attempts } = row;
-  return {
-    key: key as string,
-    group: grp as string,
-    size: size as number,
-    expiry: expiry as number,
-    due: due as number,
-    attempts: attempts as number,
-  };
 }

@@ -172,6 +172,27 @@ return taken
 `);
 
 /**
+ * Renews leases. ARGV: now, their new end, then key and lease of each item. Gives the places, from 0 on, of those that are
+ * in this hand no longer.
+ */
+export const RENEW = queueScript(`
+local lost, groups = {}, {}
+for index = 3, #ARGV, 2 do
+  local key = ARGV[index]
+  local raw, rawItem = redis.call('HGET', hands, key), redis.call('HGET', items, key)
+  if raw and rawItem and cjson.decode(raw)[1] == ARGV[index + 1] then
+    local group = cjson.decode(rawItem)[1]
+    redis.call('ZADD', groupKey(group), tonumber(ARGV[2]) + 1, key)
+    groups[group] = true
+  else
+    lost[#lost + 1] = (index - 3) / 2
+  end
+end
+for group in pairs(groups) do place(group) end
+return lost
+`);
+
+/**
  * Ends a lease. ARGV: now, key, lease, `finish`, `postpone` or `release`, when a postponed item is due. Gives 1 when it
  * was as asked, and 1 when its group became ready.
  */

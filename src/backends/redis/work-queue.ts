@@ -124,6 +124,18 @@ export class RedisWorkQueue implements WorkQueue, AsyncDisposable {
     return [];
   }
 
+  async renew(queue: QueueName, items: readonly TakenItem[], lease: number): Promise<TakenItem[]> {
+    const until = Math.floor(this.clock.now()) + lease;
+    const lost: TakenItem[] = [];
+    for (let start = 0; start < items.length; start += PAGE) {
+      const page = items.slice(start, start + PAGE);
+      const hands = page.flatMap((item) => [item.key, item.lease]);
+      const places = (await this.run(queue, scripts.RENEW, [until, ...hands])) as number[];
+      lost.push(...places.map((place) => page[place] as TakenItem));
+    }
+    return lost;
+  }
+
   async finish(queue: QueueName, item: TakenItem): Promise<boolean> {
     return this.end(queue, item, 'finish');
   }

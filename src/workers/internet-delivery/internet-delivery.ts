@@ -12,7 +12,8 @@ import { storedParcelIds, waitedSince } from '../../gateway/parcel-at-rest.ts';
 import type { Clock, JournalEntry, StoredObject, TakenItem } from '../../gateway/ports.ts';
 import { retryWait } from '../../gateway/retry.ts';
 import { fingerprintOf, type SentMemory } from '../../gateway/sent-memory.ts';
-import { MINUTE, SECOND } from '../../gateway/time.ts';
+import { SECOND } from '../../gateway/time.ts';
+import { HeldItems, LEASE } from '../held-items.ts';
 import { Completions, type SentParcelAtRest } from './completions.ts';
 
 /** Parcels in hand: under way, waiting for their turn, and being brought to their end. */
@@ -20,9 +21,6 @@ const SLOTS = 512;
 
 /** Octets of parcels in memory: of destinations on trial, and of others. */
 const OCTETS_IN_HAND = 48 * 1024 * 1024;
-
-/** Longer than any delivery lasts, redirects and further hosts included, in milliseconds. */
-const LEASE = 60 * MINUTE;
 
 /** Waits grow no further when the resolver is away, so that all goes soon after it is back. */
 const MOST_RESOLVER_FAILURES = 3;
@@ -76,6 +74,7 @@ export class InternetDelivery {
   private readonly destinations: Destinations;
   private readonly completions: Completions;
   private readonly inHand = new Set<Promise<void>>();
+  private readonly held: HeldItems;
   /** What waits in hand, by destination. */
   private readonly lanes = new Map<string, Waiting[]>();
   /** Destinations that have failed, while the queue does not know yet that they rest. */
@@ -93,7 +92,8 @@ export class InternetDelivery {
 
   constructor(parts: InternetDeliveryParts) {
     this.parts = parts;
-    const { clock, chance, perDestination } = parts;
+    const { queue, clock, chance, log, perDestination } = parts;
+    this.held = new HeldItems({ renew: (items, lease) => queue.renew(items, lease), worker: this.name, log });
     this.completions = new Completions(parts);
     this.destinations = new Destinations({ clock, chance, slots: SLOTS, perDestination });
   }
@@ -128,6 +128,7 @@ export class InternetDelivery {
     }
     await Promise.race([Promise.all(this.inHand), cut]);
     deadline.removeEventListener('abort', onDeadline);
+    this.held.close();
   }
 
   /** Resolves when nothing is in hand any more. */
@@ -167,6 +168,7 @@ export class InternetDelivery {
     this.lanes.set(item.group, lane);
     lane.push({ item, attempt: this.destinations.take(item.group), end });
     this.inHand.add(done);
+    this.held.hold(item);
     void done.then(() => {
       this.inHand.delete(done);
       this.slotFreed.resolve();
@@ -179,6 +181,13 @@ export class InternetDelivery {
   private startNext(group: string): void {
     const lane = this.lanes.get(group);
     for (let next = lane?.[0]; lane && next; next = lane[0]) {
+      if (!this.held.has(next.item)) {
+        // Others deliver it.
+        lane.shift();
+        this.destinations.abandoned(next.attempt);
+        next.end();
+        continue;
+      }
       const attempt = this.goingToRest.has(group) ? undefined : this.destinations.begin(next.attempt);
       if (!attempt) {
         return;
@@ -195,6 +204,7 @@ export class InternetDelivery {
     this.lanes.delete(group);
     for (const { item, attempt, end } of lane) {
       this.destinations.abandoned(attempt);
+      this.held.drop(item);
       void this.parts.queue.release(item).then(end);
     }
   }
@@ -204,13 +214,15 @@ export class InternetDelivery {
     const give = await (attempt.isOnTrial ? this.trialOctets : this.octets).take(item.size);
     let outcome: Outcome;
     try {
-      outcome = this.end.signal.aborted ? this.giveBack(item, attempt) : await this.deliverStored(item, attempt);
+      const isWanted = !this.end.signal.aborted && this.held.has(item);
+      outcome = isWanted ? await this.deliverStored(item, attempt) : this.giveBack(item, attempt);
     } catch (error) {
       this.destinations.abandoned(attempt);
       outcome = { end: () => Promise.reject(error) };
     } finally {
       give();
     }
+    this.held.drop(item);
     this.startNext(item.group);
     try {
       await outcome.end();
@@ -298,8 +310,8 @@ export class InternetDelivery {
     { told, timed }: { told: Omit<JournalEntry, 'event'>; timed: Pick<JournalEntry, 'took' | 'standing'> },
   ): Outcome {
     const { queue, clock, chance, log, journal } = this.parts;
-    if (this.end.signal.aborted) {
-      // It may be our own end that cut it.
+    if (this.end.signal.aborted || !this.held.has(item)) {
+      // It may be our own end that cut it; or others try by now, and tell.
       return this.giveBack(item, attempt);
     }
     const attempts = item.attempts + 1;
