@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { describe, test } from 'node:test';
+import { after, describe, test as nodeTest } from 'node:test';
 import type { ObjectEntry, ObjectStore } from '../../src/gateway/ports.ts';
 import type { ManualClock } from '../support/manual-clock.ts';
 
@@ -13,8 +13,24 @@ export interface ObjectStoreUnderTest extends AsyncDisposable {
 
 const HOUR = 3_600_000;
 
-export function objectStoreContract(name: string, open: () => Promise<ObjectStoreUnderTest>): void {
+/** By the name of a case, why the server that is below the store fails it, and with which error. */
+export type Departures = Readonly<Record<string, { readonly label: string; readonly match: object }>>;
+
+/** @param departures cases that must fail, since they ask for what this server cannot do */
+export function objectStoreContract(
+  name: string,
+  open: () => Promise<ObjectStoreUnderTest>,
+  departures: Departures = {},
+): void {
   describe(`${name} as an object store`, () => {
+    const unmet = new Set(Object.keys(departures));
+    after(() => assert.deepEqual([...unmet], [], 'departures from cases that there are not'));
+    const test = (promise: string, check: () => Promise<void>) => {
+      unmet.delete(promise);
+      const expectFailure = departures[promise];
+      return nodeTest(promise, expectFailure ? { expectFailure } : {}, check);
+    };
+
     test('gives back what was put, with its metadata', async () => {
       await using store = await open();
       const expiry = store.clock.now() + HOUR;

@@ -2,7 +2,7 @@
  * Google's own emulator of Firestore for tests: one that runs already (`FIRESTORE_EMULATOR_HOST`), or the one that came
  * with the Cloud SDK, started on a free port. Tests share one and have projects of their own in it.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, realpathSync } from 'node:fs';
@@ -10,6 +10,7 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import type { TestOptions } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { startBoundProcess } from './bound-process.ts';
 import { needsTool } from './needs-tool.ts';
 import { freePort } from './redis-server.ts';
 
@@ -21,9 +22,6 @@ const MAIN_CLASS = 'com.google.cloud.datastore.emulator.firestore.CloudFirestore
 
 /** It starts faster than by default, and stays small. */
 const JAVA_OPTIONS = ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Duser.language=en'];
-
-/** Becomes Java, and has it killed once nobody holds the other end of its input: also when the test was killed. */
-const UNTIL_INPUT_ENDS = 'exec 3<&0; { cat <&3; kill -9 $$; } >/dev/null 2>&1 & exec java "$@"';
 
 const HOW_TO_GET =
   "google-cloud-cli-firestore-emulator and a Java of Google's and Debian's packages, or set FIRESTORE_EMULATOR_HOST";
@@ -70,18 +68,15 @@ export async function startFirestore(): Promise<FirestoreEmulator> {
   }
   const port = await freePort();
   const parameters = [...JAVA_OPTIONS, '-cp', jar() ?? '', MAIN_CLASS, 'start', '--host=127.0.0.1', `--port=${port}`];
-  const child = spawn('sh', ['-c', UNTIL_INPUT_ENDS, 'sh', ...parameters], { stdio: ['pipe', 'ignore', 'ignore'] });
-  const exited = once(child, 'exit');
-  const end = async () => {
-    child.kill('SIGKILL');
-    await exited;
-    child.stdin?.destroy();
+  await using started = new AsyncDisposableStack();
+  const { child } = started.use(startBoundProcess('java', parameters));
+  await answers(port, child);
+  const resources = started.move();
+  return {
+    host: `127.0.0.1:${port}`,
+    pid: child.pid,
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
-  await answers(port, child).catch(async (error: unknown) => {
-    await end();
-    throw error;
-  });
-  return { host: `127.0.0.1:${port}`, pid: child.pid, [Symbol.asyncDispose]: end };
 }
 
 async function answers(port: number, child: ChildProcess): Promise<void> {

@@ -18,7 +18,7 @@ export const MISSING_TOOL = 'This machine lacks ';
  * @throws Error in continuous integration, when the machine has no such command
  */
 export function needsTool(command: string, howToGet: string, environment = process.env): TestOptions {
-  if (hasCommand(command, environment['PATH'] ?? '')) {
+  if (findCommand(command, environment['PATH'] ?? '')) {
     return {};
   }
   const reason = `${MISSING_TOOL}${command}: ${howToGet}`;
@@ -28,13 +28,17 @@ export function needsTool(command: string, howToGet: string, environment = proce
   return { skip: reason };
 }
 
-function hasCommand(command: string, searchPath: string): boolean {
-  return searchPath.split(path.delimiter).some((directory) => {
-    try {
-      accessSync(path.join(directory, command), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+/** The file that `command` would run, or undefined where there is none in the folders of `searchPath`. */
+export function findCommand(command: string, searchPath: string): string | undefined {
+  return searchPath
+    .split(path.delimiter)
+    .map((directory) => path.join(directory, command))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
 }
