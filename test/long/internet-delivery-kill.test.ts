@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Parcel } from '@relaycorp/relaynet-core';
 import { chooseSeed, seededChance } from '../support/chance.ts';
@@ -33,12 +33,19 @@ describe('When the program is killed', () => {
     tls = await newTlsCertificate(HOST);
     resolver = await startTestResolver();
     resolver.setAddresses(HOST, ['127.0.0.1']);
-    directory = temporaryDirectory();
   });
 
   after(async () => {
     await resolver[Symbol.asyncDispose]();
     tls[Symbol.dispose]();
+  });
+
+  // What the last gateway of a test was about to note as sent goes out once more from the same directory.
+  beforeEach(() => {
+    directory = temporaryDirectory();
+  });
+
+  afterEach(() => {
     rmSync(directory, { recursive: true, force: true });
   });
 
