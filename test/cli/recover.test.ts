@@ -125,10 +125,7 @@ suite('relay-gateway recover', () => {
 
   test('sets damaged contents aside, repairs pages, and queues again what waits', async (context) => {
     const { directory, examine, apply, sql, file, peer, nodeId } = await damagedDirectory(context);
-    sql(
-      'objects',
-      "UPDATE bodies SET body = zeroblob(length(body)) WHERE id IN (SELECT id FROM entries WHERE key LIKE 'mailboxes/%')",
-    );
+    sql('objects', "UPDATE entries SET size = size - 1 WHERE key LIKE 'mailboxes/%'");
     sql('records', "UPDATE records SET checksum = checksum + 1 WHERE kind = 'single-use-tokens'");
     sql('records', 'DELETE FROM work; DELETE FROM work_groups;');
     const before = digestOf(directory);
@@ -148,10 +145,10 @@ suite('relay-gateway recover', () => {
     assert.ok(existsSync(file('objects.sqlite.damaged-1')), 'what was damaged is kept');
     await using gateway = await startGateway({ directory, environment: ENVIRONMENT });
     assert.equal(gateway.nodeId, nodeId);
-    assert.deepEqual(await peer.at(gateway.poweb).collectAll(), []);
+    assert.equal((await peer.at(gateway.poweb).collectAll()).length, 1, 'the log still had what was set aside');
   });
 
-  test('makes the messages and the format anew where their files are gone', async (context) => {
+  test('makes the index of messages and the format anew where their files are gone', async (context) => {
     const { directory, examine, apply, file, peer, nodeId } = await damagedDirectory(context);
     rmSync(file('objects.sqlite'));
     rmSync(file('format.json'));
@@ -159,7 +156,7 @@ suite('relay-gateway recover', () => {
     assert.equal((await apply()).nodeId, nodeId);
     await using gateway = await startGateway({ directory, environment: ENVIRONMENT });
     assert.equal(gateway.nodeId, nodeId);
-    assert.deepEqual(await peer.at(gateway.poweb).collectAll(), []);
+    assert.equal((await peer.at(gateway.poweb).collectAll()).length, 1, 'the log has the messages');
   });
 
   test('says what only a backup or the operator mends, and touches nothing then', async (context) => {

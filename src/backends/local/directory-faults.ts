@@ -4,7 +4,6 @@
  */
 import { existsSync, statfsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import type { Clock, Random, RecordCopy } from '../../gateway/ports.ts';
 import {
   createPrivate,
@@ -21,9 +20,9 @@ import {
 import type { Examination } from './examination.ts';
 import { wrappingContext } from './identity-keys.ts';
 import { LocalKeyWrapping } from './key-wrapping.ts';
-import { FORMAT } from './schema.ts';
+import { FORMAT, FORMER_FORMAT } from './schema.ts';
 import { openRecordsSnapshot } from './snapshot.ts';
-import { threadFile } from './store-files.ts';
+import { examinationThread } from './store-files.ts';
 
 /** Free octets below which nothing is mended: repairing a file writes it anew. */
 const LEAST_FREE_OCTETS = 64 * 1024 * 1024;
@@ -113,7 +112,7 @@ export async function mendDirectory(directory: string, random: Random): Promise<
     }
     if (!existsSync(objects)) {
       createPrivate(objects);
-      done.push(`${objects} was made anew: the messages that were in it are lost`);
+      done.push(`${objects} was made anew; the next start fills it from the log of messages`);
     }
     if (!hasFormat(path)) {
       await writeFormat(path, wrapping);
@@ -161,11 +160,13 @@ function fileFaults(path: string): DirectoryFault[] {
     faults.push(fault('RECORDS_MISSING', `${records} is missing`, 'restore'));
   }
   if (!existsSync(objects)) {
-    faults.push(fault('OBJECTS_MISSING', `${objects} is missing: the messages in it are lost`, 'recover'));
+    faults.push(
+      fault('OBJECTS_MISSING', `${objects} is missing: it can be made anew from the log of messages`, 'recover'),
+    );
   }
   if (!hasFormat(path)) {
     faults.push(fault('FORMAT_MISSING', `${formatFile(path)} is missing or damaged`, 'recover'));
-  } else if (readFormat(path).format !== FORMAT) {
+  } else if (![FORMAT, FORMER_FORMAT].includes(readFormat(path).format)) {
     const detail = `${path} has format ${readFormat(path).format}; this program reads format ${FORMAT}`;
     faults.push(fault('FORMAT_OTHER', detail, 'operator'));
   }
@@ -174,7 +175,7 @@ function fileFaults(path: string): DirectoryFault[] {
 
 async function examineContents(path: string, faults: DirectoryFault[]): Promise<Examination | undefined> {
   try {
-    const found = await inThread(storeFiles(path));
+    const found = await inThread(path);
     faults.push(...found.faults.map((detail) => fault('FILE_DAMAGED', detail, 'recover')));
     if (found.damaged > 0) {
       const detail = `${found.damaged} messages or records do not match their checksums`;
@@ -187,9 +188,9 @@ async function examineContents(path: string, faults: DirectoryFault[]): Promise<
   }
 }
 
-function inThread(files: ReturnType<typeof storeFiles>): Promise<Examination> {
+function inThread(path: string): Promise<Examination> {
   return new Promise((settle, reject) => {
-    const thread = new Worker(threadFile('examination-thread'), { workerData: files, name: 'store-examination' });
+    const thread = examinationThread(path);
     thread.once('message', settle);
     thread.once('error', reject);
     thread.once('exit', (code) => reject(new Error(`exit code ${code}`)));

@@ -18,7 +18,7 @@ import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Random } from '../../gateway/ports.ts';
 import { LocalKeyWrapping } from './key-wrapping.ts';
-import { type FileName, FORMAT } from './schema.ts';
+import { type FileName, FORMAT, FORMER_FORMAT } from './schema.ts';
 
 export type DataDirectoryErrorCode =
   /** Another gateway runs on it. */
@@ -56,6 +56,8 @@ export class DataDirectory {
   readonly path: string;
   readonly wrapping: LocalKeyWrapping;
   readonly storeFiles: Readonly<Record<FileName, string>>;
+  /** The folder of the log of messages. */
+  readonly messages: string;
   readonly reserveFile: string;
   private readonly lock: DatabaseSync;
 
@@ -63,6 +65,7 @@ export class DataDirectory {
     this.path = path;
     this.wrapping = wrapping;
     this.storeFiles = storeFiles(path);
+    this.messages = messagesFolder(path);
     this.reserveFile = join(path, 'reserve');
     this.lock = lock;
   }
@@ -89,6 +92,13 @@ export class DataDirectory {
       throw new DataDirectoryError('DATA_DIR_UNUSABLE', `Data directory ${path} cannot be used: ${reason}`, {
         cause: error,
       });
+    }
+  }
+
+  /** Says that the stores are of this program's format: older programs must not open them any more. */
+  async upgrade(): Promise<void> {
+    if (readFormat(this.path).format !== FORMAT) {
+      await writeFormat(this.path, this.wrapping);
     }
   }
 
@@ -181,6 +191,7 @@ async function initialize(path: string, random: Random): Promise<LocalKeyWrappin
   for (const file of Object.values(storeFiles(path))) {
     createPrivate(file);
   }
+  mkdirSync(messagesFolder(path), { recursive: true, mode: 0o700 });
   const wrapping = new LocalKeyWrapping(readKey(path), random);
   await writeFormat(path, wrapping);
   return wrapping;
@@ -194,16 +205,19 @@ export async function writeFormat(path: string, wrapping: LocalKeyWrapping): Pro
 
 async function openKey(path: string, random: Random): Promise<LocalKeyWrapping> {
   const { format, keyCheck } = readFormat(path);
-  if (format !== FORMAT) {
+  if (format !== FORMAT && format !== FORMER_FORMAT) {
     throw new DataDirectoryError(
       'DATA_DIR_FORMAT_UNKNOWN',
-      `Data directory ${path} has format ${format}; this program reads format ${FORMAT}`,
+      `Data directory ${path} has format ${format}; this program reads formats ${FORMER_FORMAT} and ${FORMAT}`,
     );
   }
   for (const file of Object.values(storeFiles(path))) {
     if (!existsSync(file)) {
       throw new DataDirectoryError('DATA_DIR_INCOMPLETE', `${file} is missing: restore it from a backup`);
     }
+  }
+  if (format === FORMAT && !existsSync(messagesFolder(path))) {
+    throw new DataDirectoryError('DATA_DIR_INCOMPLETE', `${messagesFolder(path)} is missing: restore it from a backup`);
   }
   const wrapping = new LocalKeyWrapping(readKey(path), random);
   try {
@@ -284,6 +298,11 @@ function syncDirectory(path: string): void {
 /** Where the stores of a directory are. @param path of the directory */
 export function storeFiles(path: string): Record<FileName, string> {
   return { objects: join(path, 'objects.sqlite'), records: join(path, 'records.sqlite') };
+}
+
+/** The folder of the log of messages. @param path of the data directory */
+export function messagesFolder(path: string): string {
+  return join(path, 'messages');
 }
 
 /** Which format the directory has, and a proof of its master key. */

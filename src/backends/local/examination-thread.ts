@@ -4,11 +4,15 @@
  * It reads a few hundred rows at a time, so that no writer's log grows because of it.
  */
 
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { checksum } from './checksum.ts';
 import { type Examination, MOST_DAMAGED_KEYS } from './examination.ts';
+import { DELETE, offsetOf, type Place, segmentOf } from './log-records.ts';
+import { segmentFile, segmentNumbers } from './message-log.ts';
 import type { FileName } from './schema.ts';
+import { readSegment } from './segment-reader.ts';
 import type { SqlValue } from './writer-messages.ts';
 
 /** Rows, or octets of bodies, of one read transaction. */
@@ -16,7 +20,7 @@ const PAGE_ROWS = 256;
 
 type Row = Record<string, SqlValue>;
 
-const paths = workerData as Readonly<Record<FileName, string>>;
+const paths = workerData as Readonly<Record<FileName | 'messages', string>>;
 const objects = new DatabaseSync(paths.objects, { readOnly: true, timeout: 5000 });
 const records = new DatabaseSync(paths.records, { readOnly: true, timeout: 5000 });
 
@@ -59,11 +63,20 @@ function examine(): Examination {
   let liveOctets = 0;
 
   const bodyOf = objects.prepare('SELECT body FROM bodies WHERE id = ?');
-  eachPage(objects, 'SELECT id, key, expiry, size, metadata, body_checksum, checksum FROM entries', (rows) => {
-    for (const { id, key, expiry, size, metadata, body_checksum: bodyChecksum, checksum: entryChecksum } of rows) {
+  eachPage(objects, 'SELECT id, key, expiry, size, metadata, body_checksum, checksum, place FROM entries', (rows) => {
+    for (const {
+      id,
+      key,
+      expiry,
+      size,
+      metadata,
+      body_checksum: bodyChecksum,
+      checksum: entryChecksum,
+      place,
+    } of rows) {
       objectCount++;
       liveOctets += size as number;
-      const body = bodyOf.get(id as number)?.['body'];
+      const body = place === null ? bodyOf.get(id as number)?.['body'] : bodies.read(place as number, size as number);
       const isSound =
         checksum(...([id, key, expiry, size, metadata, bodyChecksum] as (string | number)[])) === entryChecksum &&
         body instanceof Uint8Array &&
@@ -87,13 +100,15 @@ function examine(): Examination {
   });
 
   // What changes between the looks at the two files is looked at twice.
-  const hasObject = objects.prepare('SELECT 1 FROM entries WHERE key = ?');
+  const isIndexed = objects.prepare('SELECT 1 FROM entries WHERE key = ?');
+  const notIndexed = keysBehindIndex();
+  const hasObject = (key: string) => isIndexed.get(key) !== undefined || notIndexed.has(key);
   const hasWork = records.prepare('SELECT 1 FROM work WHERE key = ?');
   const idle: string[] = [];
   eachPage(records, 'SELECT id, key FROM work', (rows) => {
-    idle.push(...rows.map(({ key }) => `${key}`).filter((key) => !hasObject.get(key)));
+    idle.push(...rows.map(({ key }) => `${key}`).filter((key) => !hasObject(key)));
   });
-  const orphanedWork = idle.filter((key) => hasWork.get(key) && !hasObject.get(key)).length;
+  const orphanedWork = idle.filter((key) => hasWork.get(key) && !hasObject(key)).length;
   const orphanedBodies = objects
     .prepare('SELECT count(*) AS rows FROM bodies WHERE id NOT IN (SELECT id FROM entries)')
     .get()?.['rows'];
@@ -112,6 +127,59 @@ function examine(): Examination {
   };
 }
 
+/** Keys of messages that are in their log only: the gateway was killed, and has not been started since. */
+function keysBehindIndex(): Set<string> {
+  const progress = Number(objects.prepare('SELECT place FROM progress').get()?.['place'] ?? 0);
+  const keys = new Set<string>();
+  for (const number of segmentNumbers(paths.messages).filter((each) => each >= segmentOf(progress))) {
+    const fd = openSync(segmentFile(paths.messages, number), 'r');
+    const from = number === segmentOf(progress) ? offsetOf(progress) : 0;
+    for (const { head } of readSegment(fd, { from, end: fstatSync(fd).size })) {
+      if (head[0] === DELETE) {
+        keys.delete(head[2]);
+      } else {
+        keys.add(head[2]);
+      }
+    }
+    closeSync(fd);
+  }
+  return keys;
+}
+
+/** Reads bodies from the log of messages. */
+class Bodies {
+  private segment = -1;
+  private fd = -1;
+
+  read(place: Place, octets: number): Uint8Array | undefined {
+    const body = Buffer.alloc(octets);
+    try {
+      this.open(segmentOf(place));
+      return octets === 0 || readSync(this.fd, body, 0, octets, offsetOf(place)) === octets ? body : undefined;
+    } catch {
+      // Its segment is gone.
+      return undefined;
+    }
+  }
+
+  private open(segment: number): void {
+    if (segment !== this.segment) {
+      const fd = openSync(segmentFile(paths.messages, segment), 'r');
+      this.close();
+      this.fd = fd;
+      this.segment = segment;
+    }
+  }
+
+  close(): void {
+    if (this.fd !== -1) {
+      closeSync(this.fd);
+    }
+  }
+}
+
+const bodies = new Bodies();
 parentPort?.postMessage(examine());
+bodies.close();
 objects.close();
 records.close();

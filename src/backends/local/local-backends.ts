@@ -17,6 +17,8 @@ import { DataDirectory } from './directory.ts';
 import type { Compaction, Examination } from './examination.ts';
 import { LocalIdentityKeys } from './identity-keys.ts';
 import { LocalJournal } from './journal.ts';
+import { compactLog } from './log-compaction.ts';
+import { MessageLog } from './message-log.ts';
 import { LocalMeters } from './meters.ts';
 import { LocalObjectStore } from './object-store.ts';
 import { Quarantine } from './quarantine.ts';
@@ -86,8 +88,14 @@ export async function openLocalBackends({
   );
   opened.defer(() => files.close());
   const journal = opened.use(new LocalJournal({ directory: directory.path, clock, log, maxOctets: journalOctets }));
+  const messages = new MessageLog(directory.messages, { random, room: files.room });
   const quarantine = new Quarantine({ files, log, clock });
-  const objects = await LocalObjectStore.open({ files, quarantine, clock });
+  const objects = await LocalObjectStore.open({ files, log: messages, quarantine, clock, report: log });
+  opened.defer(async () => {
+    await messages.close();
+    await objects.feed.close();
+  });
+  await directory.upgrade();
   const records = await LocalRecords.open({ files, quarantine, clock, path: directory.storeFiles.records });
   const meters = new LocalMeters(clock);
   const work = new LocalWorkQueue({ files, clock });
@@ -95,7 +103,7 @@ export async function openLocalBackends({
   const verify = () =>
     files.verify().catch((error: Error) => log.error({ reason: error.message }, 'Store files could not be verified'));
   void verify();
-  const housekeeping = async () => {
+  const tidyUp = async (isThorough: boolean) => {
     meters.forgetIdle();
     await objects.deleteExpired();
     await records.deleteExpired();
@@ -105,6 +113,7 @@ export async function openLocalBackends({
       verified = clock.now();
       await verify();
     }
+    await compactLog({ files, log: messages, feed: objects.feed }, isThorough);
     // The writer thread takes messages in order, so that between two steps others have their turn.
     for (let before = Number.POSITIVE_INFINITY, free = 0; ; before = free) {
       free = await files.tidy(TIDY_PAGES);
@@ -127,9 +136,10 @@ export async function openLocalBackends({
     get damaged() {
       return quarantine.count;
     },
-    housekeeping,
+    housekeeping: () => tidyUp(false),
     check: () => files.check(),
     async examine() {
+      await objects.feed.flush();
       const examination = await files.examine();
       // Reading them sets them aside.
       for (const key of examination.damagedObjects) {
@@ -141,10 +151,10 @@ export async function openLocalBackends({
       return examination;
     },
     async compact() {
-      const octetsBefore = files.octets;
+      const octetsBefore = files.octets + messages.octets;
       const orphanedBodies = await objects.deleteOrphans();
-      await housekeeping();
-      return { octetsBefore, octetsAfter: files.octets, orphanedBodies };
+      await tidyUp(true);
+      return { octetsBefore, octetsAfter: files.octets + messages.octets, orphanedBodies };
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };

@@ -1,13 +1,19 @@
 /**
- * The object store on this machine: messages in a SQLite file.
+ * The object store on this machine: messages in a log of their own (`message-log.ts`), and where they are in it in an
+ * index, a SQLite file. The index follows the log by half a second or so; what it does not have yet is looked up in
+ * memory (`recent-changes.ts`).
  */
 
 import { setImmediate } from 'node:timers/promises';
 import type { Clock, ObjectEntry, ObjectMetadata, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
+import { IndexFeed } from './index-feed.ts';
+import { DELETE, type Place, PUT } from './log-records.ts';
+import type { MessageLog } from './message-log.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Row } from './reader.ts';
-import type { StoreFiles } from './store-files.ts';
+import { RecentChanges } from './recent-changes.ts';
+import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
 
 /** Entries a page of `list`: read in well under a millisecond. */
@@ -16,8 +22,6 @@ const PAGE_ENTRIES = 256;
 const AFTER_ALL = '\x7f';
 const KEY_PATTERN = /^[\x20-\x7e]{1,512}$/;
 const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
-/** What an entry takes on disk beside its body: the row and its places in the indexes. */
-const ENTRY_OCTETS = 1024;
 /** Housekeeping deletes so much at a time, so that writers do not wait. */
 const EXPIRED_BATCH = 256;
 const EXPIRED_BATCH_OCTETS = 32 * 1024 * 1024;
@@ -26,92 +30,136 @@ const ENTRY_COLUMNS = 'id, key, expiry, size, metadata, body_checksum, checksum'
 
 interface ObjectStoreParts {
   readonly files: StoreFiles;
+  readonly log: MessageLog;
   readonly quarantine: Quarantine;
   readonly clock: Clock;
+  readonly report: StoreLog;
+}
+
+/** An object, and where its body is. */
+interface Located {
+  readonly entry: ObjectEntry;
+  readonly id: number;
+  /** Null where the body is in the index's file: it was put under the former format. */
+  readonly place: Place | null;
+  readonly bodyChecksum: number;
 }
 
 export class LocalObjectStore implements ObjectStore {
+  /** To be flushed before somebody reads the index's file without us. */
+  readonly feed: IndexFeed;
   private readonly files: StoreFiles;
+  private readonly log: MessageLog;
   private readonly quarantine: Quarantine;
   private readonly clock: Clock;
+  private readonly report: StoreLog;
   private readonly ticks: Ticks;
+  private readonly recent: RecentChanges;
 
-  private constructor(parts: ObjectStoreParts, ticks: Ticks) {
+  private constructor(parts: ObjectStoreParts, { feed, recent, ticks }: Opened) {
     this.files = parts.files;
+    this.log = parts.log;
     this.quarantine = parts.quarantine;
     this.clock = parts.clock;
+    this.report = parts.report;
+    this.feed = feed;
+    this.recent = recent;
     this.ticks = ticks;
   }
 
+  /** Brings the index up to the log, which may have what the index lost with the power, or all of it. */
   static async open(parts: ObjectStoreParts): Promise<LocalObjectStore> {
-    return new LocalObjectStore(parts, await Ticks.resume(parts.clock, parts.files, 'objects'));
+    const { files, log, report } = parts;
+    const recent = new RecentChanges();
+    const feed = new IndexFeed({ files, log, recent, report });
+    const [progress] = await files.read('objects', 'SELECT place FROM progress');
+    let isWhole = true;
+    const onDamage = (segment: number, from: number, to: number) => {
+      isWhole = false;
+      report.warn({ segment, from, to }, 'Octets of the log of messages cannot be read');
+    };
+    const last = await feed.rebuild(Number(progress?.['place'] ?? 0), { verifiesBodies: true, onDamage });
+    if (isWhole) {
+      log.resume();
+    }
+    files.onObjectsRepaired(() => {
+      feed.rebuild(0).catch((error: Error) => report.error({ reason: error.message }, 'The index cannot be rebuilt'));
+    });
+    const ticks = await Ticks.resume(parts.clock, files, 'objects', last);
+    return new LocalObjectStore(parts, { feed, recent, ticks });
   }
 
   async put(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
     if (!KEY_PATTERN.test(key)) {
       throw new TypeError('An object key is 1 to 512 printable ASCII characters');
     }
+    if (this.feed.isBehind) {
+      await this.feed.catchUp();
+    }
     const id = this.ticks.next();
-    // A copy of its own: the caller may reuse the buffer, and the writer thread takes this one over.
-    const copy = new Uint8Array(body);
     const expiryMs = Math.floor(expiry);
     const metadataJson = JSON.stringify(metadata);
-    const bodyChecksum = checksum(copy);
-    const size = copy.length;
+    const bodyChecksum = checksum(body);
+    const size = body.length;
     const entryChecksum = checksum(id, key, expiryMs, size, metadataJson, bodyChecksum);
-    await this.files.write(
-      'objects',
-      [
-        [
-          `INSERT OR REPLACE INTO entries (${ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-          id,
-          key,
-          expiryMs,
-          size,
-          metadataJson,
-          bodyChecksum,
-          entryChecksum,
-        ],
-        ['INSERT INTO bodies (id, body) VALUES (?, ?)', id, copy],
-      ],
-      size + ENTRY_OCTETS,
-      copy.length < 65536 ? [] : [copy.buffer],
-    );
-    return { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
+    const head = JSON.stringify([PUT, id, key, expiryMs, size, metadataJson, bodyChecksum, entryChecksum]);
+    const entry = { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
+    await this.log.append(head, {
+      body,
+      takesRoom: true,
+      onWritten: (place) => {
+        const change = this.recent.set(key, { entry, id, place, bodyChecksum });
+        this.feed.add(head, place, size, change);
+      },
+    });
+    return entry;
   }
 
   async get(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined> {
-    if (listed && !this.isExpired(listed)) {
-      const id = idOf(listed.version);
-      const [row] = await this.files.read('objects', BODY_OF_VERSION, id, key);
-      // Where it is, it is the newest; its entry was verified when it was listed.
-      if (row) {
-        return this.withBody(listed, id, row);
+    // A body may be moved, and the segment where it was be gone, between the look at the index and that at the log.
+    for (let placeBefore: Place | null | undefined; ; ) {
+      const located = (listed && (await this.locateListed(listed))) ?? (await this.locate(key));
+      if (!located || this.isExpired(located.entry)) {
+        return undefined;
       }
+      const { entry, id, place, bodyChecksum } = located;
+      const body = await (place === null ? this.formerBody(id) : this.log.read(place, entry.size));
+      if (body?.length === entry.size && checksum(body) === bodyChecksum) {
+        return { ...entry, body };
+      }
+      if (place === placeBefore) {
+        this.setAside(id, entry.key, 'body does not match its checksum', body);
+        return undefined;
+      }
+      placeBefore = place;
     }
-    const [row] = await this.files.read('objects', WHOLE_OBJECT, key);
-    const entry = row && this.readEntry(row);
-    if (!entry || this.isExpired(entry)) {
-      return undefined;
-    }
-    return this.withBody(entry, row['id'] as number, row);
   }
 
   async find(key: string): Promise<ObjectEntry | undefined> {
-    const [row] = await this.files.read('objects', ENTRY, key);
-    const entry = row && this.readEntry(row);
-    return entry && !this.isExpired(entry) ? entry : undefined;
+    const located = await this.locate(key);
+    return located && !this.isExpired(located.entry) ? located.entry : undefined;
   }
 
   async *list(prefix: string): AsyncIterable<ObjectEntry> {
     if (!PREFIX_PATTERN.test(prefix)) {
       throw new TypeError('A prefix is up to 512 printable ASCII characters');
     }
+    // What the index does not have now it may have before we get there: it is told from memory, once.
+    const recent = new Set<string>();
+    for (const { key, put } of this.recent.under(prefix)) {
+      recent.add(key);
+      if (put && !this.isExpired(put.entry)) {
+        yield put.entry;
+      }
+    }
     // Between pages nothing is held open: neither a read transaction nor the event loop.
     for (let after = prefix, sql = FIRST_PAGE; ; sql = NEXT_PAGE) {
       const page = await this.files.read('objects', sql, after, prefix + AFTER_ALL);
       for (const row of page) {
-        const entry = this.readEntry(row);
+        const located = recent.has(row['key'] as string) ? undefined : this.readRow(row);
+        const change = located && this.recent.get(located.entry.key);
+        // Changed since: its successor, or nothing where it was deleted.
+        const entry = change ? change.put?.entry : located?.entry;
         if (entry && !this.isExpired(entry)) {
           yield entry;
         }
@@ -130,16 +178,19 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async delete(key: string, version?: string): Promise<boolean> {
-    const ofKey = version === undefined;
-    const id = ofKey ? -1 : idOf(version);
-    const removed = await this.files.write(
-      'objects',
-      ofKey
-        ? [['DELETE FROM entries WHERE key = ?', key]]
-        : [['DELETE FROM entries WHERE id = ? AND key = ?', id, key]],
-      0,
-    );
-    return removed > 0;
+    const wanted = version === undefined ? undefined : idOf(version);
+    let change = this.recent.get(key);
+    if (!change) {
+      const [row] = await (wanted === undefined
+        ? this.files.read('objects', 'SELECT id FROM entries WHERE key = ?', key)
+        : this.files.read('objects', 'SELECT id FROM entries WHERE id = ? AND key = ?', wanted, key));
+      change = this.recent.get(key);
+      if (!change) {
+        return row ? await this.deleteVersion(key, row['id'] as number) : false;
+      }
+    }
+    const { put } = change;
+    return put && (wanted === undefined || put.id === wanted) ? await this.deleteVersion(key, put.id) : false;
   }
 
   /**
@@ -148,76 +199,121 @@ export class LocalObjectStore implements ObjectStore {
    * @returns how many there were
    */
   async deleteExpired(): Promise<number> {
-    let deleted = 0;
-    for (;;) {
-      const rows = await this.files.read(
-        'objects',
-        `SELECT id, size FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`,
-        this.clock.now(),
-      );
+    await this.feed.flush();
+    for (let deleted = 0; ; ) {
+      const rows = await this.files.read('objects', EXPIRED, this.clock.now());
+      if (rows.length === 0) {
+        return deleted;
+      }
+      const batch: { place: Place; octets: number }[] = [];
       const ids: number[] = [];
       let octets = 0;
-      for (const { id, size } of rows) {
-        octets += size as number;
+      for (const { id, size, place } of rows as { id: number; size: number; place: number | null }[]) {
+        octets += size;
         if (ids.length > 0 && octets > EXPIRED_BATCH_OCTETS) {
           break;
         }
-        ids.push(id as number);
+        ids.push(id);
+        if (place !== null && size > 0) {
+          batch.push({ place, octets: size });
+        }
       }
-      if (ids.length === 0) {
-        return deleted;
-      }
+      // Without a word in the log: should they come back from it, they are expired.
       const list = JSON.stringify(ids);
       await this.files.write(
         'objects',
         [['DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?))', list]],
         0,
       );
+      await this.log.wipe(batch).catch((error: Error) => {
+        this.report.warn({ reason: error.message }, 'Expired messages could not be overwritten');
+      });
       deleted += ids.length;
       await setImmediate();
     }
   }
 
-  /** Deletes bodies that no entry leads to: damage leaves them. @returns how many there were */
+  /** Deletes bodies of the former format that no entry leads to: damage leaves them. @returns how many there were */
   deleteOrphans(): Promise<number> {
     return this.files.write('objects', [['DELETE FROM bodies WHERE id NOT IN (SELECT id FROM entries)']], 0);
   }
 
-  /** The object of an entry and its body's row, or undefined when the body is damaged; it is then set aside. */
-  private withBody(entry: ObjectEntry, id: number, row: Row): StoredObject | undefined {
-    const { body, body_checksum: expected } = row;
-    if (!(body instanceof Uint8Array) || body.length !== entry.size || checksum(body) !== expected) {
-      this.quarantine.setAsideObject(id, entry.key, 'body does not match its checksum');
+  private async deleteVersion(key: string, id: number): Promise<boolean> {
+    const before = this.recent.get(key);
+    // Gone for readers from now on, so that one of several who delete it at once is told that it did.
+    const change = this.recent.set(key, undefined);
+    const head = JSON.stringify([DELETE, id, key]);
+    try {
+      await this.log.append(head, { takesRoom: false, onWritten: (end) => this.feed.add(head, end, 0, change) });
+      return true;
+    } catch (error) {
+      if (this.recent.get(key) === change) {
+        this.recent.settle(change);
+        if (before && !before.isSettled) {
+          this.recent.restore(before);
+        }
+      }
+      throw error;
+    }
+  }
+
+  private async locate(key: string): Promise<Located | undefined> {
+    const known = this.recent.get(key);
+    if (known) {
+      return known.put;
+    }
+    const [row] = await this.files.read('objects', ENTRY, key);
+    return row && this.readRow(row);
+  }
+
+  /** That very version, where it is there still; its entry was verified when it was listed. */
+  private async locateListed(listed: ObjectEntry): Promise<Located | undefined> {
+    const known = this.recent.get(listed.key);
+    if (known) {
+      return known.put;
+    }
+    const id = idOf(listed.version);
+    const [row] = await this.files.read('objects', PLACE_OF_VERSION, id, listed.key);
+    if (!row) {
       return undefined;
     }
-    const { key, version, arrival, expiry, size, metadata } = entry;
-    return {
-      key,
-      version,
-      arrival,
-      expiry,
-      size,
-      metadata,
-      body: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
-    };
+    // As it was put: whoever gave it may have added to it.
+    const { key, version, arrival, expiry, size, metadata } = listed;
+    const { place, body_checksum: bodyChecksum } = row as { place: number | null; body_checksum: number };
+    return { entry: { key, version, arrival, expiry, size, metadata }, id, place, bodyChecksum };
+  }
+
+  private async formerBody(id: number): Promise<Buffer | undefined> {
+    const [row] = await this.files.read('objects', 'SELECT body FROM bodies WHERE id = ?', id);
+    const body = row?.['body'];
+    return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : undefined;
   }
 
   /** The entry of a row, or undefined when the row is damaged; it is then set aside. */
-  private readEntry(row: Row): ObjectEntry | undefined {
+  private readRow(row: Row): Located | undefined {
     const { id, key, expiry, size, metadata, body_checksum: bodyChecksum } = row;
     const expected = checksum(...([id, key, expiry, size, metadata, bodyChecksum] as (string | number)[]));
     if (expected !== row['checksum']) {
-      this.quarantine.setAsideObject(id as number, String(key), 'entry does not match its checksum');
+      this.setAside(id as number, String(key), 'entry does not match its checksum', undefined);
       return undefined;
     }
     return {
-      key: key as string,
-      version: versionOf(id as number),
-      arrival: tickToMs(id as number),
-      expiry: expiry as number,
-      size: size as number,
-      metadata: JSON.parse(metadata as string) as ObjectMetadata,
+      entry: {
+        key: key as string,
+        version: versionOf(id as number),
+        arrival: tickToMs(id as number),
+        expiry: expiry as number,
+        size: size as number,
+        metadata: JSON.parse(metadata as string) as ObjectMetadata,
+      },
+      id: id as number,
+      place: row['place'] as number | null,
+      bodyChecksum: bodyChecksum as number,
     };
+  }
+
+  private setAside(id: number, key: string, reason: string, body: Uint8Array | undefined): void {
+    this.quarantine.setAsideObject(id, key, reason, body, () => this.feed.flush());
   }
 
   private isExpired(entry: ObjectEntry): boolean {
@@ -225,13 +321,19 @@ export class LocalObjectStore implements ObjectStore {
   }
 }
 
-/** In one look, so that a version that comes meanwhile is not mixed with the one before. */
-const WHOLE_OBJECT = `SELECT ${ENTRY_COLUMNS}, body FROM entries LEFT JOIN bodies USING (id) WHERE key = ?`;
+interface Opened {
+  readonly feed: IndexFeed;
+  readonly recent: RecentChanges;
+  readonly ticks: Ticks;
+}
+
 /** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
-const BODY_OF_VERSION = 'SELECT body_checksum, body FROM entries LEFT JOIN bodies USING (id) WHERE id = ? AND key = ?';
-const ENTRY = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`;
-const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
-const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+const PLACE_OF_VERSION = 'SELECT place, body_checksum FROM entries WHERE id = ? AND key = ?';
+const ENTRY = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key = ?`;
+const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+
+const EXPIRED = `SELECT id, size, place FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`;
 
 function versionOf(id: number): string {
   return id.toString(36);

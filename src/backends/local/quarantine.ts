@@ -27,26 +27,37 @@ export class Quarantine {
     return this.moved;
   }
 
-  /** @param id its row; the key may be damaged too */
-  setAsideObject(id: number, key: string, reason: string): void {
-    this.setAside(`object ${id}`, { key, reason }, () =>
-      this.files.write(
+  /**
+   * @param id its row; the key may be damaged too
+   * @param body as far as it can be read
+   * @param whenIndexed resolves when the index has its entry
+   */
+  setAsideObject(
+    id: number,
+    key: string,
+    reason: string,
+    body: Uint8Array | undefined,
+    whenIndexed: () => Promise<void>,
+  ): void {
+    this.setAside(`object ${id}`, { key, reason }, async () => {
+      await whenIndexed();
+      return await this.files.write(
         'objects',
         [
           [
             `INSERT OR REPLACE INTO quarantine (id, found, reason, entry, body)
-             SELECT id, ?, ?, json_array(key, expiry, size, metadata, body_checksum, checksum),
-               (SELECT body FROM bodies WHERE bodies.id = entries.id)
+             SELECT id, ?, ?, json_array(key, expiry, size, metadata, body_checksum, checksum), ?
              FROM entries WHERE id = ?`,
             this.clock.now(),
             reason,
+            body ?? null,
             id,
           ],
           ['DELETE FROM entries WHERE id = ?', id],
         ],
         0,
-      ),
-    );
+      );
+    });
   }
 
   /** @param id its row */

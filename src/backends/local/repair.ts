@@ -20,9 +20,10 @@ import {
   writeSync,
 } from 'node:fs';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
+import { type FileName, RECORD_OCTETS, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
 
 const TABLES: Readonly<Record<FileName, readonly string[]>> = {
+  // Without `progress`: the log of messages is gone through once more, and brings back the entries that were lost.
   objects: ['entries', 'bodies', 'quarantine', 'ticks'],
   records: ['records', 'quarantine', 'work', 'ticks'],
 };
@@ -34,6 +35,8 @@ const AFTERWARDS: Readonly<Record<FileName, string>> = {
     INSERT OR IGNORE INTO quarantine (id, found, reason, body)
       SELECT id, unixepoch() * 1000, 'entry is lost', body FROM bodies WHERE id NOT IN (SELECT id FROM entries);
     DELETE FROM bodies WHERE id NOT IN (SELECT id FROM entries);
+    DELETE FROM segments;
+    INSERT INTO segments (id, live) SELECT place >> 32, sum(size + ${RECORD_OCTETS}) FROM entries WHERE place IS NOT NULL GROUP BY 1;
     COMMIT;
   `,
   records: `
@@ -70,7 +73,7 @@ export function repairFile(path: string, name: FileName): number {
   const to = new DatabaseSync(copy);
   let unreadable = 0;
   try {
-    to.exec(WRITER_PRAGMAS);
+    to.exec(WRITER_PRAGMAS[name]);
     to.exec(SCHEMA[name]);
     for (const table of TABLES[name]) {
       unreadable += copyTable(from, to, table);
@@ -97,7 +100,7 @@ function mendFirstPage(path: string, name: FileName): void {
   const model = `${path}.model`;
   removeDatabase(model);
   const database = new DatabaseSync(model);
-  database.exec(WRITER_PRAGMAS);
+  database.exec(WRITER_PRAGMAS[name]);
   database.exec(SCHEMA[name]);
   database.close();
   const page = readFileSync(model).subarray(0, PAGE_OCTETS);
@@ -129,10 +132,7 @@ function canOpen(path: string, name: FileName): boolean {
 }
 
 function copyTable(from: DatabaseSync, to: DatabaseSync, table: string): number {
-  const columns = to
-    .prepare(`PRAGMA table_info(${table})`)
-    .all()
-    .map((column) => `${column['name']}`);
+  const columns = columnsInBoth(from, to, table);
   const insert = to.prepare(
     `INSERT OR IGNORE INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
   );
@@ -153,6 +153,23 @@ function copyTable(from: DatabaseSync, to: DatabaseSync, table: string): number 
   const unreadable = readAround(from, select, save);
   to.exec('COMMIT');
   return unreadable;
+}
+
+/** A file of the former format has fewer. */
+function columnsInBoth(from: DatabaseSync, to: DatabaseSync, table: string): string[] {
+  const wanted = columnsOf(to, table);
+  try {
+    const known = new Set(columnsOf(from, table));
+    return known.size === 0 ? wanted : wanted.filter((column) => known.has(column));
+  } catch {
+    // Neither can its rows be read.
+    return wanted;
+  }
+}
+
+function columnsOf(database: DatabaseSync, table: string): string[] {
+  const columns = database.prepare(`PRAGMA table_info(${table})`).all();
+  return columns.map(({ name }) => `${name}`);
 }
 
 /** Reads all rows that can be read; the widest gaps are searched first. */

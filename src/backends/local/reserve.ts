@@ -35,11 +35,16 @@ export class Reserve {
   }
 
   /**
-   * Whether a write of so many octets may go ahead. It takes its size twice: in the log, and later in the file
+   * Whether a write of so many octets may go ahead. It takes its size twice: in SQLite's log, and later in the file
    * itself.
    */
   hasRoomFor(octets: number): boolean {
     return (this.held || this.lay()) && this.free() >= 2 * octets + SLACK_OCTETS;
+  }
+
+  /** Whether both parts are there. */
+  get isHeld(): boolean {
+    return this.held;
   }
 
   /** Gives the large part up, so that what is stored can be deleted. */

@@ -6,8 +6,13 @@
  * them is damaged (see `repair.ts`).
  */
 
+import type { DatabaseSync } from 'node:sqlite';
+
 /** What this program writes; a directory with another number is refused. */
-export const FORMAT = 1;
+export const FORMAT = 2;
+
+/** What it also reads: before format 2, bodies lay in the table of that name. */
+export const FORMER_FORMAT = 1;
 
 export type FileName = 'objects' | 'records';
 
@@ -28,20 +33,32 @@ function remembersTicksOf(table: string): string {
 `;
 }
 
+/** What an object takes in the log of messages beside its body, at most, by and large. */
+export const RECORD_OCTETS = 400;
+
 /**
- * `checksum` of an entry covers all its columns; `body_checksum` the body. Entries lie apart from bodies, so that a
- * list reads none. `id` is the tick of the put (see `ticks.ts`): version and arrival in one.
+ * The index of the log of messages (`message-log.ts`), which has the bodies. `checksum` of an entry covers all its columns
+ * but its place, which changes; `body_checksum` the body. `id` is the tick of the put (see `ticks.ts`): version and
+ * arrival in one. `progress` has the place up to which the log is in the index, and the greatest id until there;
+ * `segments` the octets in each segment that entries lead to.
+ *
+ * Where an entry has no place, its body lies in `bodies`: a directory of the former format has some.
  */
 const OBJECTS = `
   CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, expiry INTEGER NOT NULL, size INTEGER NOT NULL,
-    metadata TEXT NOT NULL, body_checksum INTEGER NOT NULL, checksum INTEGER NOT NULL
+    metadata TEXT NOT NULL, body_checksum INTEGER NOT NULL, checksum INTEGER NOT NULL, place INTEGER
   );
   CREATE UNIQUE INDEX IF NOT EXISTS entries_by_key ON entries (key);
   CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expiry);
   CREATE TABLE IF NOT EXISTS bodies (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
   CREATE TRIGGER IF NOT EXISTS bodies_go_with_entries AFTER DELETE ON entries BEGIN
     DELETE FROM bodies WHERE id = old.id;
+  END;
+  CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY, place INTEGER NOT NULL, last INTEGER NOT NULL);
+  CREATE TABLE IF NOT EXISTS segments (id INTEGER PRIMARY KEY, live INTEGER NOT NULL);
+  CREATE TRIGGER IF NOT EXISTS segments_lose_entries AFTER DELETE ON entries WHEN old.place IS NOT NULL BEGIN
+    UPDATE segments SET live = live - old.size - ${RECORD_OCTETS} WHERE id = old.place >> 32;
   END;
   CREATE TABLE IF NOT EXISTS quarantine (
     id INTEGER PRIMARY KEY, found INTEGER NOT NULL, reason TEXT NOT NULL, entry TEXT, body BLOB
@@ -75,30 +92,44 @@ const RECORDS = `
   );
 `;
 
+/** Brings tables of the former format up to this one's, where it is not done yet; before `SCHEMA`. */
+export function upgradeObjects(database: DatabaseSync): void {
+  const columns = database.prepare('PRAGMA table_info(entries)').all();
+  if (columns.length > 0 && !columns.some(({ name }) => name === 'place')) {
+    database.exec('ALTER TABLE entries ADD COLUMN place INTEGER');
+  }
+}
+
 export const SCHEMA: Readonly<Record<FileName, string>> = {
   objects: OBJECTS + remembersTicksOf('entries'),
   records: RECORDS + remembersTicksOf('records'),
 };
 
 /**
- * How a file is written. Recursive triggers: a replaced entry is a deleted one, and its body goes too. FULL: a commit
- * returns after `fdatasync` of the log. The log is emptied into the file every MiB: writers wait meanwhile, and many
- * short waits keep the slowest delivery fast where a few long ones do not. FAST: what is deleted is overwritten where
+ * How a file is written. Recursive triggers: a replaced entry is a deleted one. FAST: what is deleted is overwritten where
  * its page is written anyway; pages that become free go back to the file system. The order matters: page size and
  * vacuum mode only take before the first table.
  */
-export const WRITER_PRAGMAS = `
+const PRAGMAS = `
   PRAGMA page_size = 8192;
   PRAGMA auto_vacuum = INCREMENTAL;
   PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
   PRAGMA recursive_triggers = ON;
-  PRAGMA wal_autocheckpoint = 128;
   PRAGMA journal_size_limit = 16777216;
   PRAGMA cache_size = -32768;
   PRAGMA secure_delete = FAST;
   PRAGMA cell_size_check = ON;
 `;
+
+/**
+ * Of records, a commit returns after `fdatasync` of SQLite's log (FULL), which is emptied into the file every MiB:
+ * writers wait meanwhile, and many short waits keep the slowest fast where a few long ones do not. The index of objects
+ * may lose its last commits with the power (NORMAL): the log of messages has them, and `progress` is lost with them.
+ */
+export const WRITER_PRAGMAS: Readonly<Record<FileName, string>> = {
+  objects: `${PRAGMAS} PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 512;`,
+  records: `${PRAGMAS} PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 128;`,
+};
 
 export const READER_PRAGMAS = `
   PRAGMA cache_size = -8192;

@@ -5,8 +5,10 @@
 import { statSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { StoreError } from '../../gateway/ports.ts';
+import { messagesFolder, storeFiles } from './directory.ts';
 import type { Examination } from './examination.ts';
 import { CHECKED_AT_ONCE_OCTETS } from './integrity.ts';
+import type { Room } from './message-log.ts';
 import { Reader, type Row } from './reader.ts';
 import type { FileName } from './schema.ts';
 import { sqliteFault } from './sqlite-errors.ts';
@@ -40,6 +42,7 @@ interface Read {
 
 export class StoreFiles {
   private readonly paths: Readonly<Record<FileName, string>>;
+  private readonly directory: string;
   private readonly log: StoreLog;
   private readonly worker: Worker;
   private readonly readers: Partial<Record<FileName, Reader>> = {};
@@ -60,11 +63,14 @@ export class StoreFiles {
   private refusedGrowth = Number.POSITIVE_INFINITY;
   private checking: Worker | undefined;
   private readonly examining = new Set<Worker>();
+  private reserveHeld = false;
+  private repaired: (() => void) | undefined;
   private dead: Error | undefined;
   private whenClosed: (() => void) | undefined;
 
   private constructor(data: WriterThreadData, log: StoreLog) {
     this.paths = data.files;
+    this.directory = data.directory;
     this.log = log;
     this.worker = new Worker(threadFile('writer-thread'), { workerData: data, name: 'store-writer' });
   }
@@ -169,6 +175,49 @@ export class StoreFiles {
     return this.outcome(id, growth, true);
   }
 
+  /**
+   * Brings the index of objects up to a place in the log of messages; for the parameters see `object-index.ts`.
+   *
+   * @throws StoreError
+   */
+  async index(heads: string, end: number | undefined, isRebuilt: boolean): Promise<void> {
+    const id = ++this.lastId;
+    this.post({ type: 'index', id, heads, end, isRebuilt });
+    await this.outcome(id);
+  }
+
+  /** Makes the index of objects durable as it is. @returns whether it is; a reader may stand in the way @throws StoreError */
+  async checkpointObjects(): Promise<boolean> {
+    const id = ++this.lastId;
+    this.post({ type: 'checkpoint', id });
+    return (await this.outcome(id)) === 1;
+  }
+
+  /** What the log of messages needs of the volume's keeper. */
+  get room(): Room {
+    const isHeld = () => this.reserveHeld;
+    return {
+      get isHeld() {
+        return isHeld();
+      },
+      ask: async (octets) => {
+        const id = ++this.lastId;
+        this.post({ type: 'ask-room', id, octets });
+        return (await this.outcome(id)) === 1;
+      },
+      release: async () => {
+        const id = ++this.lastId;
+        this.post({ type: 'release-reserve', id });
+        await this.outcome(id);
+      },
+    };
+  }
+
+  /** @param listener called when the file of objects was repaired: entries may be missing in it */
+  onObjectsRepaired(listener: () => void): void {
+    this.repaired = listener;
+  }
+
   /** Gives up to `pages` free pages of each file back to the file system. @returns how many are left */
   tidy(pages: number): Promise<number> {
     const id = ++this.lastId;
@@ -209,7 +258,7 @@ export class StoreFiles {
 
   /** Reads all files through in a thread of its own. @throws StoreError STORE_AWAY */
   async examine(): Promise<Examination> {
-    const thread = new Worker(threadFile('examination-thread'), { workerData: this.paths, name: 'store-examination' });
+    const thread = examinationThread(this.directory);
     this.examining.add(thread);
     try {
       return await new Promise<Examination>((resolve, reject) => {
@@ -241,6 +290,9 @@ export class StoreFiles {
     if (this.readers[file]) {
       this.readers[file].close();
       this.readers[file] = new Reader(this.paths[file]);
+    }
+    if (file === 'objects') {
+      this.repaired?.();
     }
   }
 
@@ -290,6 +342,9 @@ export class StoreFiles {
             break;
           case 'repaired':
             this.onRepaired(message.file, message.reason, message.unreadable);
+            break;
+          case 'reserve':
+            this.reserveHeld = message.held;
             break;
           case 'closed':
             this.whenClosed?.();
@@ -387,6 +442,12 @@ export class StoreFiles {
       this.worker.postMessage(message, transfer as ArrayBuffer[]);
     }
   }
+}
+
+/** Reads the stores of a data directory through, and posts what it found (`Examination`). */
+export function examinationThread(directory: string): Worker {
+  const workerData = { ...storeFiles(directory), messages: messagesFolder(directory) };
+  return new Worker(threadFile('examination-thread'), { workerData, name: 'store-examination' });
 }
 
 /** Threads run from source in development and from the build in an image. */

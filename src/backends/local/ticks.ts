@@ -20,14 +20,14 @@ export class Ticks {
     this.last = last;
   }
 
-  /** Goes on after the greatest tick that any process gave a row of this file, be the row deleted since. */
-  static async resume(clock: Clock, files: StoreFiles, file: FileName): Promise<Ticks> {
-    const rows = file === 'objects' ? 'bodies' : 'records';
-    const [newest] = await files.read(
-      file,
-      `SELECT max(ifnull((SELECT max(id) FROM ${rows}), 0), ifnull((SELECT max(last) FROM ticks), 0)) AS last`,
-    );
-    return new Ticks(clock, newest?.['last'] as number);
+  /**
+   * Goes on after the greatest tick that any process gave a row of this file, be the row deleted since.
+   *
+   * @param last another tick that must not be given again
+   */
+  static async resume(clock: Clock, files: StoreFiles, file: FileName, last = 0): Promise<Ticks> {
+    const [newest] = await files.read(file, GREATEST[file]);
+    return new Ticks(clock, Math.max(newest?.['last'] as number, last));
   }
 
   next(): number {
@@ -35,6 +35,12 @@ export class Ticks {
     return this.last;
   }
 }
+
+const GREATEST: Readonly<Record<FileName, string>> = {
+  objects: `SELECT max(ifnull((SELECT max(id) FROM entries), 0), ifnull((SELECT max(last) FROM ticks), 0),
+    ifnull((SELECT max(last) FROM progress), 0)) AS last`,
+  records: 'SELECT max(ifnull((SELECT max(id) FROM records), 0), ifnull((SELECT max(last) FROM ticks), 0)) AS last',
+};
 
 /** A tick in milliseconds since the epoch, with its fraction. */
 export function tickToMs(tick: number): number {

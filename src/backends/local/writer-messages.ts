@@ -25,13 +25,27 @@ export type ToWriter =
   | { readonly type: 'writes'; readonly texts: readonly string[]; readonly writes: readonly Write[] }
   /** Gives free pages back to the file system, at most `pages` (at least 1) of each file, and empties the logs. */
   | { readonly type: 'tidy'; readonly id: number; readonly pages: number }
+  /** Brings the index of objects up to `end`, a place in the log; `heads` is JSON (see `object-index.ts`). */
+  | {
+      readonly type: 'index';
+      readonly id: number;
+      readonly heads: string;
+      readonly end: number | undefined;
+      readonly isRebuilt: boolean;
+    }
+  /** Whether there is room for so many octets, with the reserve laid back where it was given up. */
+  | { readonly type: 'ask-room'; readonly id: number; readonly octets: number }
+  /** Gives the reserve up, so that what is stored can be deleted. */
+  | { readonly type: 'release-reserve'; readonly id: number }
+  /** Makes the index of objects durable as it is. */
+  | { readonly type: 'checkpoint'; readonly id: number }
   /** Saves what can be read of a damaged file into a new one. */
   | { readonly type: 'repair'; readonly id: number; readonly file: FileName }
   | { readonly type: 'close' };
 
 /**
  * What became of a write or another order: done, or why not. `result` of a write: how many rows its last statement changed;
- * of tidying: how many pages are still free.
+ * of tidying: how many pages are still free; of asking for room: 1 where there is; of a checkpoint: 0 where a reader stood in its way.
  */
 export type Outcome =
   | readonly [id: number, result: number]
@@ -42,4 +56,6 @@ export type FromWriter =
   | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
   /** The file is another one now; `unreadable` stretches of rows were lost. Sent before any write to it. */
   | { readonly type: 'repaired'; readonly file: FileName; readonly reason: string; readonly unreadable: number }
+  /** Whether the reserve is whole; told before anything else, and when it changes. */
+  | { readonly type: 'reserve'; readonly held: boolean }
   | { readonly type: 'closed' };

@@ -9,9 +9,10 @@ import { statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { CHECKED_AT_ONCE_OCTETS, faultOfIndexes } from './integrity.ts';
+import { ObjectIndex } from './object-index.ts';
 import { repairFile } from './repair.ts';
 import { Reserve } from './reserve.ts';
-import { type FileName, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
+import { type FileName, SCHEMA, upgradeObjects, WRITER_PRAGMAS } from './schema.ts';
 import { sqliteFault } from './sqlite-errors.ts';
 import type { FromWriter, NumberedStatement, Outcome, ToWriter, Write } from './writer-messages.ts';
 
@@ -39,12 +40,16 @@ class WritableFile {
   readonly database: DatabaseSync;
   /** By the numbers of their texts. */
   private readonly compiled: (StatementSync | undefined)[] = [];
+  private objectIndex: ObjectIndex | undefined;
 
   constructor(path: string, name: FileName) {
     this.path = path;
     this.database = new DatabaseSync(path, { timeout: 5000 });
     try {
-      this.database.exec(WRITER_PRAGMAS);
+      this.database.exec(WRITER_PRAGMAS[name]);
+      if (name === 'objects') {
+        upgradeObjects(this.database);
+      }
       this.database.exec(SCHEMA[name]);
     } catch (error) {
       this.database.close();
@@ -62,6 +67,12 @@ class WritableFile {
     return changes;
   }
 
+  /** Of objects. */
+  get index(): ObjectIndex {
+    this.objectIndex ??= new ObjectIndex(this.database);
+    return this.objectIndex;
+  }
+
   transaction<T>(action: () => T): T {
     this.database.exec('BEGIN IMMEDIATE');
     try {
@@ -76,8 +87,9 @@ class WritableFile {
     }
   }
 
-  checkpoint(): void {
-    this.database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  /** @returns whether all of the log is in the file, which is durable then */
+  checkpoint(): boolean {
+    return this.database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()?.['busy'] === 0;
   }
 }
 
@@ -188,6 +200,41 @@ function makeRoom(name: FileName): void {
   open[name].checkpoint();
 }
 
+function checkpointObjects(id: number): Outcome {
+  try {
+    return [id, open.objects.checkpoint() ? 1 : 0];
+  } catch (error) {
+    return failure(id, error);
+  }
+}
+
+function bringUp({ id, heads, end, isRebuilt }: Extract<ToWriter, { type: 'index' }>): Outcome {
+  const attempt = () => {
+    const file = open.objects;
+    file.transaction(() => file.index.apply(heads, end, isRebuilt));
+  };
+  try {
+    attempt();
+  } catch (error) {
+    try {
+      switch (sqliteFault(error)) {
+        case 'damaged':
+          repair('objects', error);
+          break;
+        case 'full':
+          makeRoom('objects');
+          break;
+        default:
+          return failure(id, error);
+      }
+      attempt();
+    } catch (secondError) {
+      return failure(id, secondError);
+    }
+  }
+  return [id, 0];
+}
+
 function tidy(id: number, pages: number): Outcome {
   let free = 0;
   for (const name of ['objects', 'records'] as const) {
@@ -265,6 +312,19 @@ function receive(message: ToWriter): void {
     case 'tidy':
       answer({ type: 'outcomes', outcomes: [tidy(message.id, message.pages)] });
       break;
+    case 'index':
+      answer({ type: 'outcomes', outcomes: [bringUp(message)] });
+      break;
+    case 'ask-room':
+      answer({ type: 'outcomes', outcomes: [[message.id, reserve.hasRoomFor(message.octets) ? 1 : 0]] });
+      break;
+    case 'release-reserve':
+      makeRoom('objects');
+      answer({ type: 'outcomes', outcomes: [[message.id, 0]] });
+      break;
+    case 'checkpoint':
+      answer({ type: 'outcomes', outcomes: [checkpointObjects(message.id)] });
+      break;
     case 'repair':
       answer({ type: 'outcomes', outcomes: [repairOnDemand(message.id, message.file)] });
       break;
@@ -278,6 +338,15 @@ function receive(message: ToWriter): void {
   }
 }
 
+let toldHeld: boolean | undefined;
+
+function tellReserve(): void {
+  if (reserve.isHeld !== toldHeld) {
+    toldHeld = reserve.isHeld;
+    answer({ type: 'reserve', held: toldHeld });
+  }
+}
+
 port.on('message', (first: ToWriter) => {
   receive(first);
   // Whatever else came meanwhile shares the sync.
@@ -285,7 +354,9 @@ port.on('message', (first: ToWriter) => {
     receive(next.message as ToWriter);
   }
   commitWaiting();
+  tellReserve();
 });
 answer({ type: 'ready' });
 // Laid now, so that the first message does not wait for it.
 reserve.hasRoomFor(0);
+tellReserve();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { DataDirectoryError, type DataDirectoryErrorCode } from '../../../src/backends/local/directory.ts';
@@ -17,10 +17,11 @@ const WRITER = new URL('../../support/endless-writer.ts', import.meta.url).pathn
 test('Only the owner can read what is in the directory', async () => {
   await using temporary = await temporaryBackends();
   await temporary.backends.objects.put('a', Buffer.from('x'), { expiry: temporary.clock.now() + 1000 });
-  const names = await readdir(temporary.directory);
-  assert.ok(names.includes('master.key') && names.includes('objects.sqlite-wal'));
+  const names = await readdir(temporary.directory, { recursive: true });
+  assert.ok(['master.key', 'objects.sqlite-wal', 'messages/00000001.log'].every((name) => names.includes(name)));
   for (const name of names) {
-    assert.equal((await stat(join(temporary.directory, name))).mode & 0o777, 0o600, name);
+    const mode = (await stat(join(temporary.directory, name))).mode & 0o777;
+    assert.equal(mode, name === 'messages' ? 0o700 : 0o600, name);
   }
 });
 
@@ -67,7 +68,7 @@ test('No private key lies in the directory unencrypted', async () => {
   }
   // What every PKCS#8 private key of this kind begins with after its length: version and rsaEncryption.
   const pkcs8 = Buffer.from('020100300d06092a864886f70d0101010500', 'hex');
-  for (const name of await readdir(directory.path)) {
+  for (const name of await filesIn(directory.path)) {
     const content = await readFile(join(directory.path, name));
     assert.ok(!content.includes(pkcs8), name);
     assert.ok(!content.includes(pkcs8.toString('base64').slice(0, 20)), name);
@@ -92,10 +93,10 @@ const faults: readonly [string, DataDirectoryErrorCode, RegExp, (path: string) =
   [
     'of a later format',
     'DATA_DIR_FORMAT_UNKNOWN',
-    /has format 2; this program reads format 1/,
+    /has format 3; this program reads formats 1 and 2/,
     async (path) => {
       const file = join(path, 'format.json');
-      await writeFile(file, (await readFile(file, 'utf8')).replace('"format":1', '"format":2'));
+      await writeFile(file, (await readFile(file, 'utf8')).replace('"format":2', '"format":3'));
     },
   ],
   [
@@ -111,6 +112,12 @@ const faults: readonly [string, DataDirectoryErrorCode, RegExp, (path: string) =
     /objects\.sqlite is missing/,
     (path) => rm(join(path, 'objects.sqlite')),
   ],
+  [
+    'without its log of messages',
+    'DATA_DIR_INCOMPLETE',
+    /messages is missing/,
+    (path) => rm(join(path, 'messages'), { recursive: true }),
+  ],
 ];
 
 for (const [what, code, message, spoil] of faults) {
@@ -119,11 +126,12 @@ for (const [what, code, message, spoil] of faults) {
     const path = join(directory.path, 'data');
     await (await open(path))[Symbol.asyncDispose]();
     const saved = new Map<string, Buffer>();
-    for (const name of await readdir(path)) {
+    for (const name of await filesIn(path)) {
       saved.set(name, await readFile(join(path, name)));
     }
     await spoil(path);
     await assertRefused(path, code, message);
+    await mkdir(join(path, 'messages'), { recursive: true });
     for (const [name, content] of saved) {
       await writeFile(join(path, name), content, { mode: 0o600 });
       await chmod(join(path, name), 0o600);
@@ -151,6 +159,10 @@ test('A first start that was cut short between key and format file is taken up',
   await using backends = await open(directory.path);
   await backends.check();
 });
+
+async function filesIn(directory: string): Promise<string[]> {
+  return (await readdir(directory, { recursive: true })).filter((name) => name !== 'messages');
+}
 
 async function assertRefused(path: string, code: DataDirectoryErrorCode, message: RegExp): Promise<void> {
   await assert.rejects(open(path), (error) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
@@ -11,6 +11,8 @@ import { ManualClock } from '../../support/manual-clock.ts';
 const clock = new ManualClock();
 const expiry = clock.now() + 1e9;
 const MIB = 1024 * 1024;
+/** The body of one object. */
+const SEVENTH = Buffer.alloc(100, 'seventh');
 
 function open(directory: string): Promise<LocalBackends> {
   return openLocalBackends({ directory, clock, random: randomBytes });
@@ -25,7 +27,7 @@ function damage(directory: string, file: 'objects' | 'records', sql: string): vo
 
 async function fill(backends: LocalBackends): Promise<void> {
   for (let number = 0; number < 300; number++) {
-    await backends.objects.put(`outbox/a/${number}`, randomBytes(100), { expiry });
+    await backends.objects.put(`outbox/a/${number}`, number === 7 ? SEVENTH : randomBytes(100), { expiry });
   }
   await backends.records.put('private-gateways', 'a', { registered: 1 });
 }
@@ -61,13 +63,15 @@ suite('An examination of the data directory', () => {
     damage(
       directory.path,
       'objects',
-      `UPDATE bodies SET body = zeroblob(100) WHERE id = (SELECT id FROM entries WHERE key = 'outbox/a/7');
-       UPDATE entries SET expiry = expiry + 1 WHERE key = 'outbox/a/8';
-       DELETE FROM bodies WHERE id = (SELECT id FROM entries WHERE key = 'outbox/a/9');
+      `UPDATE entries SET expiry = expiry + 1 WHERE key = 'outbox/a/8';
+       UPDATE entries SET place = 99 << 32 WHERE key = 'outbox/a/9';
        DELETE FROM entries WHERE key = 'outbox/a/299';
-       INSERT OR REPLACE INTO bodies (id, body) VALUES (1, x'00');
-       DELETE FROM bodies WHERE id > 1 AND id NOT IN (SELECT id FROM entries);`,
+       INSERT OR REPLACE INTO bodies (id, body) VALUES (1, x'00');`,
     );
+    const segment = join(directory.path, 'messages', '00000001.log');
+    const log = readFileSync(segment);
+    log.fill('x', log.indexOf(SEVENTH), log.indexOf(SEVENTH) + 1);
+    writeFileSync(segment, log);
     damage(directory.path, 'records', `UPDATE records SET fields = '{}' WHERE kind = 'private-gateways' AND key = 'a'`);
     await using backends = await open(directory.path);
     const found = await backends.examine();
@@ -110,8 +114,8 @@ suite('A compaction', () => {
     const live = kept.length * octets;
     assert.ok(octetsBefore > 40 * MIB, `${octetsBefore} octets before`);
     assert.ok(octetsAfter < 2 * live, `${octetsAfter} octets for ${live}`);
-    const sizes = readdirSync(directory.path)
-      .filter((file) => !file.startsWith('reserve'))
+    const sizes = readdirSync(directory.path, { recursive: true, encoding: 'utf8' })
+      .filter((file) => !file.startsWith('reserve') && file !== 'messages')
       .map((file) => statSync(join(directory.path, file)).size);
     const total = sizes.reduce((sum, size) => sum + size, 0);
     assert.ok(total < 2 * live, `${total} octets in the directory for ${live}`);

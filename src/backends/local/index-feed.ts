@@ -1,0 +1,185 @@
+/**
+ * Brings what the log of messages has to the index, some hundreds of changes at a time.
+ */
+import { setImmediate } from 'node:timers/promises';
+import type { Head, Place } from './log-records.ts';
+import type { MessageLog } from './message-log.ts';
+import type { RecentChange, RecentChanges } from './recent-changes.ts';
+import type { StoreFiles, StoreLog } from './store-files.ts';
+
+/** Changes wait for so long, so that what is collected at once is not indexed at all. */
+const WAIT_MS = 500;
+/** So many do not wait for longer, and go over as one. */
+const SLICE = 1000;
+/** Octets of bodies that wait at most: what the next start must go through. */
+const MOST_OCTETS = 32 * 1024 * 1024;
+/** When so many wait, new messages wait, too. */
+const MOST_WAITING = 50_000;
+/** After a failure, e.g. on a full disk. */
+const RETRY_MS = 1000;
+/** Records that are read from the log in one turn of the event loop. */
+const TURN_RECORDS = 500;
+
+interface Waiting {
+  /** JSON of a `PlacedHead`. */
+  readonly head: string;
+  readonly end: Place;
+  readonly octets: number;
+  /** What nobody needs to look at any more once this is in the index. */
+  readonly change: RecentChange | undefined;
+}
+
+export class IndexFeed {
+  private readonly files: StoreFiles;
+  private readonly log: MessageLog;
+  private readonly recent: RecentChanges;
+  private readonly report: StoreLog;
+  private waiting: Waiting[] = [];
+  private octets = 0;
+  private timer: NodeJS.Timeout | undefined;
+  private sending: Promise<void> | undefined;
+  /** Why the last slice could not be sent. */
+  private failure: Error | undefined;
+  private whenRoom = Promise.withResolvers<void>();
+
+  constructor(parts: { files: StoreFiles; log: MessageLog; recent: RecentChanges; report: StoreLog }) {
+    this.files = parts.files;
+    this.log = parts.log;
+    this.recent = parts.recent;
+    this.report = parts.report;
+  }
+
+  /** Whether so much waits that new messages should. */
+  get isBehind(): boolean {
+    return this.waiting.length >= MOST_WAITING;
+  }
+
+  /** Whether the log has something about this key that the index does not have. */
+  isChanging(key: string): boolean {
+    return this.recent.get(key) !== undefined;
+  }
+
+  /** Resolves when less waits. */
+  async catchUp(): Promise<void> {
+    while (this.isBehind) {
+      await this.whenRoom.promise;
+    }
+  }
+
+  /**
+   * @param head JSON, as it is in the log
+   * @param place of the body, or of the record's end
+   * @param octets of the body
+   */
+  add(head: string, place: Place, octets: number, change?: RecentChange): void {
+    this.waiting.push({ head: `${head.slice(0, -1)},${place}]`, end: place + octets, octets, change });
+    this.octets += octets;
+    if (this.sending) {
+      return;
+    }
+    if (this.waiting.length >= SLICE || this.octets >= MOST_OCTETS) {
+      void this.send();
+    } else {
+      this.timer ??= setTimeout(() => void this.send(), WAIT_MS).unref();
+    }
+  }
+
+  /** Resolves when all that was added is in the index. @throws StoreError */
+  async flush(): Promise<void> {
+    while (this.waiting.length > 0 || this.sending) {
+      await this.send();
+      if (this.failure) {
+        throw this.failure;
+      }
+    }
+  }
+
+  /**
+   * Brings the index up to the whole log, from a place on, while the store is in use.
+   *
+   * @param options as for reading the log
+   * @returns the greatest version that was seen
+   */
+  async rebuild(from: Place, options: Parameters<MessageLog['records']>[1] = {}): Promise<number> {
+    let last = 0;
+    let heads: string[] = [];
+    let place = from;
+    for (let before = -1; place !== before; ) {
+      before = place;
+      for (const { head, segment, end, bodyOctets } of this.log.records(place, options)) {
+        heads.push(placed(head, segment * 2 ** 32 + end - bodyOctets));
+        last = Math.max(last, head[1]);
+        place = segment * 2 ** 32 + end;
+        if (heads.length === TURN_RECORDS) {
+          await this.files.index(`[${heads.join(',')}]`, undefined, true);
+          heads = [];
+          await setImmediate();
+        }
+      }
+    }
+    // What came since the log was read to its end waits to be sent anyway.
+    await this.files.index(`[${heads.join(',')}]`, place, true);
+    return last;
+  }
+
+  /** Ends when the index has all, if it can. */
+  async close(): Promise<void> {
+    clearTimeout(this.timer);
+    await this.flush().catch((error: Error) => this.warn(error));
+    clearTimeout(this.timer);
+  }
+
+  private send(): Promise<void> {
+    this.sending ??= this.sendAll().finally(() => {
+      this.sending = undefined;
+    });
+    return this.sending;
+  }
+
+  private async sendAll(): Promise<void> {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    try {
+      do {
+        await this.sendSlice();
+      } while (this.waiting.length >= SLICE);
+      this.failure = undefined;
+    } catch (error) {
+      this.warn(error as Error);
+      this.failure = error as Error;
+    }
+    if (this.waiting.length > 0) {
+      this.timer = setTimeout(() => void this.send(), this.failure ? RETRY_MS : WAIT_MS).unref();
+    }
+  }
+
+  private async sendSlice(): Promise<void> {
+    const slice = this.waiting.slice(0, SLICE);
+    const last = slice.at(-1);
+    if (!last) {
+      return;
+    }
+    await this.files.index(`[${slice.map(({ head }) => head).join(',')}]`, last.end, false);
+    this.waiting = this.waiting.slice(slice.length);
+    for (const { octets, change } of slice) {
+      this.octets -= octets;
+      if (change) {
+        this.recent.settle(change);
+      }
+    }
+    if (!this.isBehind) {
+      this.whenRoom.resolve();
+      this.whenRoom = Promise.withResolvers();
+    }
+  }
+
+  private warn(error: Error): void {
+    if (!this.failure) {
+      this.report.warn({ reason: error.message }, 'The index of messages is behind their log');
+    }
+  }
+}
+
+function placed(head: Head, place: Place): string {
+  return `${JSON.stringify(head).slice(0, -1)},${place}]`;
+}

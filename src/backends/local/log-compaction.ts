@@ -1,0 +1,133 @@
+/**
+ * Gives the room of deleted messages back: segments of the log to which no entry leads are removed, and what is alive in
+ * those that are mostly dead is written once more, at the end of the log.
+ */
+import { setImmediate } from 'node:timers/promises';
+import { StoreError } from '../../gateway/ports.ts';
+import { checksum } from './checksum.ts';
+import type { IndexFeed } from './index-feed.ts';
+import { DELETE, MOVE, placeOf } from './log-records.ts';
+import type { MessageLog, Segment } from './message-log.ts';
+import type { LogRecord } from './segment-reader.ts';
+import type { StoreFiles } from './store-files.ts';
+
+/** A segment of which less than this share is alive is emptied. */
+const LEAST_LIVE_SHARE = 0.6;
+/** A segment that is still written to is left alone while it has less. */
+const LEAST_SEALED_OCTETS = 8 * 1024 * 1024;
+/** Bodies that are moved at a time. */
+const BATCH_RECORDS = 64;
+const BATCH_OCTETS = 4 * 1024 * 1024;
+
+interface Parts {
+  readonly files: StoreFiles;
+  readonly log: MessageLog;
+  readonly feed: IndexFeed;
+}
+
+/**
+ * @param isThorough whether the segment that is being written to counts, too, however short it is
+ * @throws StoreError
+ */
+export async function compactLog(parts: Parts, isThorough: boolean): Promise<void> {
+  const { files, log, feed } = parts;
+  const tail = log.tailSegment;
+  if (tail && (isThorough || tail.octets >= LEAST_SEALED_OCTETS)) {
+    await feed.flush();
+    const live = (await liveOctets(files)).get(tail.number) ?? 0;
+    if (live < tail.octets * LEAST_LIVE_SHARE) {
+      await log.seal();
+    }
+  }
+  await feed.flush();
+  const before = await liveOctets(files);
+  for (const { number, octets } of await indexedSegments(parts)) {
+    const live = before.get(number) ?? 0;
+    if (live > 0 && live < octets * LEAST_LIVE_SHARE) {
+      await empty(parts, number);
+    }
+  }
+  await feed.flush();
+  const after = await liveOctets(files);
+  const dead = (await indexedSegments(parts)).filter(({ number }) => (after.get(number) ?? 0) <= 0);
+  // Without power, the index may fall back to where it was durable: nothing that it led to there may be gone.
+  if (dead.length === 0 || !(await files.checkpointObjects())) {
+    return;
+  }
+  for (const { number } of dead) {
+    log.remove(number);
+  }
+  const list = JSON.stringify(dead.map(({ number }) => number));
+  await files.write('objects', [['DELETE FROM segments WHERE id IN (SELECT value FROM json_each(?))', list]], 0);
+}
+
+/** Octets in each segment that entries lead to. */
+async function liveOctets(files: StoreFiles): Promise<Map<number, number>> {
+  const rows = await files.read('objects', 'SELECT id, live FROM segments');
+  return new Map(rows.map(({ id, live }) => [id as number, live as number]));
+}
+
+/** Segments that take no more records, and all of whose records are in the index. */
+async function indexedSegments({ files, log }: Parts): Promise<Segment[]> {
+  const [progress] = await files.read('objects', 'SELECT place FROM progress');
+  const place = Number(progress?.['place'] ?? 0);
+  const sealed = log.sealedSegments;
+  const newest = sealed.at(-1)?.number;
+  // Where another segment was begun, records end before the file does if the power failed.
+  return sealed.filter(
+    ({ number, octets }) => placeOf(number + 1, 0) <= place || (number === newest && placeOf(number, octets) <= place),
+  );
+}
+
+async function empty(parts: Parts, segment: number): Promise<void> {
+  let batch: LogRecord[] = [];
+  let octets = 0;
+  for (const record of parts.log.recordsOf(segment)) {
+    batch.push(record);
+    octets += record.bodyOctets;
+    if (batch.length >= BATCH_RECORDS || octets >= BATCH_OCTETS) {
+      await moveLive(parts, segment, batch);
+      batch = [];
+      octets = 0;
+      await setImmediate();
+    }
+  }
+  await moveLive(parts, segment, batch);
+}
+
+async function moveLive(parts: Parts, segment: number, records: readonly LogRecord[]): Promise<void> {
+  await Promise.all(records.map((record) => moveIfLive(parts, segment, record)));
+}
+
+async function moveIfLive(
+  { files, log, feed }: Parts,
+  segment: number,
+  { head, end, bodyOctets }: LogRecord,
+): Promise<void> {
+  if (head[0] === DELETE) {
+    return;
+  }
+  const [, id, key, expiry, size, metadata, bodyChecksum, entryChecksum] = head;
+  const place = placeOf(segment, end - bodyOctets);
+  const isLive = async () => {
+    const [row] = await files.read('objects', 'SELECT place FROM entries WHERE id = ? AND key = ?', id, key);
+    return row?.['place'] === place && !feed.isChanging(key);
+  };
+  if (!(await isLive())) {
+    return;
+  }
+  const body = await log.read(place, size);
+  // What is damaged stays where it is, until somebody reads it.
+  if (!body || body.length !== size || checksum(body) !== bodyChecksum || !(await isLive())) {
+    return;
+  }
+  const moved = JSON.stringify([MOVE, id, key, expiry, size, metadata, bodyChecksum, entryChecksum]);
+  try {
+    // It makes room in the end, so it may take the reserve's.
+    await log.append(moved, { body, takesRoom: false, onWritten: (to) => feed.add(moved, to, size) });
+  } catch (error) {
+    if (!(error instanceof StoreError && error.code === 'STORE_FULL')) {
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,549 @@
+/**
+ * The log of messages: what was put and deleted, one record after the other, durable before it is acknowledged.
+ *
+ * All that waits is written with one call and shares a sync. Bodies are read from here; where they are is in the
+ * index (`object-store.ts`). A segment is never changed; those without anything live are removed (`log-compaction.ts`).
+ */
+import {
+  closeSync,
+  fdatasync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  read as readAsync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeSync,
+  writev,
+  writevSync,
+} from 'node:fs';
+import { open as openFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type Random, StoreError } from '../../gateway/ports.ts';
+import {
+  MARKER_OCTETS,
+  octetsBeforeBody,
+  offsetOf,
+  type Place,
+  placeOf,
+  SEGMENT_HEADER_OCTETS,
+  SEGMENT_MAGIC,
+  segmentOf,
+  writeRecord,
+} from './log-records.ts';
+import { type LogRecord, readMarker, readSegment } from './segment-reader.ts';
+
+/** A segment takes no more records once it has so many octets. */
+const SEGMENT_OCTETS = 32 * 1024 * 1024;
+/** Bounds one write, so that an answer does not wait for everybody else's bodies. */
+const BATCH_RECORDS = 500;
+const BATCH_OCTETS = 4 * 1024 * 1024;
+/** Left free on the volume beside a write: the index and its own log. */
+const SLACK_OCTETS = 512 * 1024;
+/** An idle log writes so many records at once, and need not wait until all that has come is looked at. */
+const EAGER_RECORDS = 4;
+/** Bodies up to this size are read at once, in some microseconds where the system has them in memory. */
+const READ_AT_ONCE_OCTETS = 64 * 1024;
+/** Writes up to this size go into the system's memory at once, in some microseconds; handing them to a thread costs more. */
+const WRITE_AT_ONCE_OCTETS = 128 * 1024;
+/** Segments that are held open to be read. */
+const OPEN_SEGMENTS = 64;
+
+const readLater = promisify(readAsync);
+
+/** What the log needs of the volume's keeper, in the writer thread. */
+export interface Room {
+  /** Whether the reserve is whole: as long as it is not, new messages must ask. */
+  readonly isHeld: boolean;
+  /** Whether there is room for so many octets, with the reserve laid back. */
+  ask(octets: number): Promise<boolean>;
+  /** Gives the reserve up, so that what is stored can be deleted. */
+  release(): Promise<void>;
+}
+
+interface Pending {
+  readonly record: Buffer;
+  /** Only what takes room for long is refused on a full disk. */
+  readonly takesRoom: boolean;
+  readonly onWritten: (place: Place) => void;
+  readonly resolve: () => void;
+  readonly reject: (error: StoreError) => void;
+}
+
+export interface Segment {
+  readonly number: number;
+  readonly octets: number;
+}
+
+export class MessageLog {
+  private readonly directory: string;
+  private readonly random: Random;
+  private readonly room: Room;
+  /** Segments that take no more records, by number, with their octets. */
+  private readonly sealed = new Map<number, number>();
+  /** The segment that is written to, if there is one yet. */
+  private tail: { readonly number: number; readonly fd: number; readonly marker: Buffer; octets: number } | undefined;
+  private lastNumber = 0;
+  private readonly readers = new Map<number, number>();
+  private readsUnderWay = 0;
+  /** Files to be closed when nobody reads any more: their numbers would be given to others. */
+  private retired: number[] = [];
+  private pending: Pending[] = [];
+  private isWriting = false;
+  private whenIdle: (() => void) | undefined;
+  private isClosed = false;
+
+  /** @param directory of the segments; made where there is none */
+  constructor(directory: string, parts: { random: Random; room: Room }) {
+    this.directory = directory;
+    this.random = parts.random;
+    this.room = parts.room;
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    for (const number of segmentNumbers(directory)) {
+      this.sealed.set(number, statSync(segmentFile(directory, number)).size);
+      this.lastNumber = number;
+    }
+  }
+
+  /** Segments that take no more records, oldest first. */
+  get sealedSegments(): Segment[] {
+    return [...this.sealed].map(([number, octets]) => ({ number, octets }));
+  }
+
+  /** The segment that is written to, if there is one yet. */
+  get tailSegment(): Segment | undefined {
+    return this.tail;
+  }
+
+  /** Octets of all segments. */
+  get octets(): number {
+    return [...this.sealed.values()].reduce((sum, octets) => sum + octets, this.tail?.octets ?? 0);
+  }
+
+  /**
+   * Appends a record; durable when it resolves.
+   *
+   * @param onWritten called with the place of the body when it is durable, in the order of the log
+   * @throws StoreError
+   */
+  append(
+    head: string,
+    { body, takesRoom, onWritten }: { body?: Uint8Array; takesRoom: boolean; onWritten: (place: Place) => void },
+  ): Promise<void> {
+    if (this.isClosed) {
+      return Promise.reject(new StoreError('STORE_AWAY', 'The store is closed'));
+    }
+    const record = writeRecord(head, body);
+    return new Promise((resolve, reject) => {
+      this.pending.push({ record, takesRoom, onWritten, resolve, reject });
+      if (!this.isWriting) {
+        if (this.pending.length === 1) {
+          setImmediate(() => this.writePending());
+        } else if (this.pending.length === EAGER_RECORDS) {
+          this.writePending();
+        }
+      }
+    });
+  }
+
+  /** The octets of a body; fewer where the file ends before, undefined where the segment is gone. */
+  read(place: Place, octets: number): Buffer | undefined | Promise<Buffer | undefined> {
+    const body = Buffer.allocUnsafeSlow(octets);
+    try {
+      const fd = this.reader(segmentOf(place));
+      if (octets > READ_AT_ONCE_OCTETS) {
+        return this.readLarge(fd, body, offsetOf(place));
+      }
+      return body.subarray(0, octets === 0 ? 0 : readSync(fd, body, 0, octets, offsetOf(place)));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+        return undefined;
+      }
+      throw new StoreError('STORE_AWAY', 'The log of messages cannot be read', { cause: error });
+    }
+  }
+
+  /** The records of all segments from a place on, as far as they are written, oldest first, with their segments' numbers. */
+  *records(
+    from: Place,
+    options: { verifiesBodies?: boolean; onDamage?: (segment: number, from: number, to: number) => void } = {},
+  ): Generator<LogRecord & { readonly segment: number }> {
+    const segments = [...this.sealed.keys(), ...(this.tail ? [this.tail.number] : [])];
+    const { verifiesBodies = false, onDamage = () => {} } = options;
+    for (const segment of segments.filter((number) => number >= segmentOf(from))) {
+      const fd = openSync(segmentFile(this.directory, segment), 'r');
+      try {
+        const end = segment === this.tail?.number ? this.tail.octets : fstatSync(fd).size;
+        const start = segment === segmentOf(from) ? offsetOf(from) : 0;
+        const damaged = (damageFrom: number, damageTo: number) => onDamage(segment, damageFrom, damageTo);
+        for (const record of readSegment(fd, { from: start, end, verifiesBodies, onDamage: damaged })) {
+          yield { ...record, segment };
+        }
+      } finally {
+        closeSync(fd);
+      }
+    }
+  }
+
+  /** The records of one sealed segment. */
+  *recordsOf(segment: number): Generator<LogRecord> {
+    const fd = openSync(segmentFile(this.directory, segment), 'r');
+    try {
+      yield* readSegment(fd, { from: 0, end: fstatSync(fd).size });
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Goes on in the last segment, where all of it could be read and there is room in it. */
+  resume(): void {
+    const octets = this.sealed.get(this.lastNumber);
+    if (octets === undefined || octets >= SEGMENT_OCTETS) {
+      return;
+    }
+    const fd = openSync(segmentFile(this.directory, this.lastNumber), 'r+');
+    const marker = readMarker(fd);
+    if (!marker) {
+      closeSync(fd);
+      return;
+    }
+    this.tail = { number: this.lastNumber, fd, marker, octets };
+    this.sealed.delete(this.lastNumber);
+  }
+
+  /** Has what comes from now on go into another segment. */
+  async seal(): Promise<void> {
+    await this.idle();
+    this.sealTail();
+  }
+
+  /**
+   * Overwrites bodies with zeros: what expired is not to be found on the disk, though its segment stays. Nobody may be led
+   * to them any more.
+   */
+  async wipe(bodies: readonly { readonly place: Place; readonly octets: number }[]): Promise<void> {
+    const bySegment = Map.groupBy(bodies, ({ place }) => segmentOf(place));
+    for (const [segment, ofSegment] of bySegment) {
+      await using file = await openFile(segmentFile(this.directory, segment), 'r+');
+      for (const { place, octets } of ofSegment) {
+        await file.write(Buffer.alloc(octets), 0, octets, offsetOf(place));
+      }
+    }
+  }
+
+  /** Removes a sealed segment. Nobody may need what is in it. */
+  remove(segment: number): void {
+    const fd = this.readers.get(segment);
+    if (fd !== undefined) {
+      this.readers.delete(segment);
+      this.retire(fd);
+    }
+    this.sealed.delete(segment);
+    rmSync(segmentFile(this.directory, segment), { force: true });
+  }
+
+  /** Ends when all is written. */
+  async close(): Promise<void> {
+    await this.idle();
+    this.isClosed = true;
+    this.sealTail();
+    for (const fd of this.readers.values()) {
+      this.retire(fd);
+    }
+    this.readers.clear();
+  }
+
+  private async readLarge(fd: number, body: Buffer, offset: number): Promise<Buffer> {
+    this.readsUnderWay++;
+    try {
+      return await readAll(fd, body, offset);
+    } finally {
+      this.readsUnderWay--;
+      this.closeRetired();
+    }
+  }
+
+  private retire(fd: number): void {
+    this.retired.push(fd);
+    this.closeRetired();
+  }
+
+  private closeRetired(): void {
+    if (this.readsUnderWay === 0) {
+      for (const fd of this.retired) {
+        closeSync(fd);
+      }
+      this.retired = [];
+    }
+  }
+
+  private idle(): Promise<void> {
+    if (!this.isWriting && this.pending.length === 0) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const earlier = this.whenIdle;
+      this.whenIdle = () => {
+        earlier?.();
+        resolve();
+      };
+    });
+  }
+
+  private writePending(): void {
+    if (this.isWriting || this.pending.length === 0) {
+      return;
+    }
+    this.isWriting = true;
+    let octets = 0;
+    let count = 0;
+    for (const { record } of this.pending) {
+      octets += record.length;
+      if (count > 0 && (octets > BATCH_OCTETS || count >= BATCH_RECORDS)) {
+        break;
+      }
+      count++;
+    }
+    const batch = this.pending.splice(0, count);
+    void this.writeBatch(batch).then(() => {
+      this.isWriting = false;
+      if (this.pending.length > 0) {
+        this.writePending();
+      } else {
+        const whenIdle = this.whenIdle;
+        this.whenIdle = undefined;
+        whenIdle?.();
+      }
+    });
+  }
+
+  /** Never throws: whoever waits for a record is told. */
+  private async writeBatch(whole: readonly Pending[]): Promise<void> {
+    let batch = whole;
+    try {
+      if (!(await this.hasRoomFor(batch))) {
+        const full = new StoreError('STORE_FULL', 'The volume of the data directory is full');
+        for (const { takesRoom, reject } of batch) {
+          if (takesRoom) {
+            reject(full);
+          }
+        }
+        batch = batch.filter(({ takesRoom }) => !takesRoom);
+      }
+      if (batch.length === 0) {
+        return;
+      }
+      const start = await this.writeWithReserve(batch);
+      const { number } = this.tail as { number: number };
+      for (let index = 0, offset = start; index < batch.length; index++) {
+        const { record, onWritten } = batch[index] as Pending;
+        onWritten(placeOf(number, offset + octetsBeforeBody(record)));
+        offset += record.length;
+      }
+      for (const { resolve } of batch) {
+        resolve();
+      }
+    } catch (error) {
+      const isFull = (error as NodeJS.ErrnoException).code === 'ENOSPC';
+      const reason = (error as Error).message;
+      const told = isFull
+        ? new StoreError('STORE_FULL', 'The volume of the data directory is full', { cause: error })
+        : new StoreError('STORE_AWAY', `The log of messages cannot be written: ${reason}`, { cause: error });
+      for (const { reject } of batch) {
+        reject(told);
+      }
+    }
+  }
+
+  private async hasRoomFor(batch: readonly Pending[]): Promise<boolean> {
+    let growth = 0;
+    for (const { record, takesRoom } of batch) {
+      growth += takesRoom ? record.length : 0;
+    }
+    if (growth === 0) {
+      return true;
+    }
+    if (!this.room.isHeld) {
+      return this.room.ask(growth);
+    }
+    const { bavail, bsize } = statfsSync(this.directory);
+    return bavail * bsize >= growth + SLACK_OCTETS;
+  }
+
+  /** What only deletes gets the room of the reserve. @returns where the batch begins */
+  private async writeWithReserve(batch: readonly Pending[]): Promise<number> {
+    try {
+      return await this.write(batch);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC' || batch.some(({ takesRoom }) => takesRoom)) {
+        throw error;
+      }
+      await this.room.release();
+      return await this.write(batch);
+    }
+  }
+
+  private async write(batch: readonly Pending[]): Promise<number> {
+    const tail = this.tail && this.tail.octets < SEGMENT_OCTETS ? this.tail : this.newTail();
+    const start = tail.octets;
+    const records = batch.map(({ record }) => record);
+    for (const record of records) {
+      record.set(tail.marker, 0);
+    }
+    try {
+      const octets = records.reduce((sum, record) => sum + record.length, 0);
+      if (octets <= WRITE_AT_ONCE_OCTETS) {
+        writeAtOnce(tail.fd, records, start);
+      } else {
+        await writeAll(tail.fd, records, start);
+      }
+      await syncData(tail.fd);
+    } catch (error) {
+      // Whether any of it is on the disk is not known, so nothing may follow it.
+      this.abandonTail();
+      throw error;
+    }
+    tail.octets = records.reduce((end, record) => end + record.length, start);
+    return start;
+  }
+
+  private newTail(): NonNullable<MessageLog['tail']> {
+    this.sealTail();
+    const number = this.lastNumber + 1;
+    const file = segmentFile(this.directory, number);
+    const fd = openSync(file, 'wx+', 0o600);
+    const marker = this.random(MARKER_OCTETS);
+    try {
+      writeSync(fd, Buffer.concat([SEGMENT_MAGIC, marker]));
+      fsyncSync(fd);
+      syncDirectory(this.directory);
+    } catch (error) {
+      closeSync(fd);
+      rmSync(file, { force: true });
+      throw error;
+    }
+    this.lastNumber = number;
+    this.tail = { number, fd, marker, octets: SEGMENT_HEADER_OCTETS };
+    return this.tail;
+  }
+
+  private sealTail(): void {
+    if (this.tail) {
+      closeSync(this.tail.fd);
+      this.sealed.set(this.tail.number, this.tail.octets);
+      this.tail = undefined;
+    }
+  }
+
+  private abandonTail(): void {
+    if (!this.tail) {
+      return;
+    }
+    try {
+      ftruncateSync(this.tail.fd, this.tail.octets);
+      fsyncSync(this.tail.fd);
+    } catch {
+      // What was refused may come back at the next start, as a parcel that is delivered after all.
+    }
+    this.sealTail();
+  }
+
+  private reader(segment: number): number {
+    let fd = this.readers.get(segment);
+    if (fd === undefined) {
+      fd = openSync(segmentFile(this.directory, segment), 'r');
+      this.readers.set(segment, fd);
+      if (this.readers.size > OPEN_SEGMENTS) {
+        const [oldest, oldestFd] = this.readers.entries().next().value as [number, number];
+        this.readers.delete(oldest);
+        this.retire(oldestFd);
+      }
+    }
+    return fd;
+  }
+}
+
+/** The numbers of the segments in a folder, in order; none where there is no folder. */
+export function segmentNumbers(directory: string): number[] {
+  try {
+    return readdirSync(directory)
+      .filter((name) => /^\d{8}\.log$/.test(name))
+      .map((name) => Number.parseInt(name, 10))
+      .sort((a, b) => a - b);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      return [];
+    }
+    throw error;
+  }
+}
+
+export function segmentFile(directory: string, number: number): string {
+  return join(directory, `${String(number).padStart(8, '0')}.log`);
+}
+
+async function readAll(fd: number, body: Buffer, offset: number): Promise<Buffer> {
+  for (let done = 0; done < body.length; ) {
+    const { bytesRead } = await readLater(fd, body, done, body.length - done, offset + done);
+    if (bytesRead === 0) {
+      return body.subarray(0, done);
+    }
+    done += bytesRead;
+  }
+  return body;
+}
+
+function writeAtOnce(fd: number, buffers: readonly Buffer[], position: number): void {
+  for (let rest = buffers, at = position; rest.length > 0; ) {
+    const written = writevSync(fd, rest as Buffer[], at);
+    rest = restOf(rest, written);
+    at += written;
+  }
+}
+
+function writeAll(fd: number, buffers: readonly Buffer[], position: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    writev(fd, buffers as Buffer[], position, (error, written) => {
+      if (error) {
+        reject(error);
+        return;
+      }
+      const rest = restOf(buffers, written);
+      resolve(rest.length === 0 ? undefined : writeAll(fd, rest, position + written));
+    });
+  });
+}
+
+/** A disk that fills up may take a part only; the next write then says so. */
+function restOf(buffers: readonly Buffer[], written: number): Buffer[] {
+  let left = written;
+  const rest: Buffer[] = [];
+  for (const buffer of buffers) {
+    if (left >= buffer.length) {
+      left -= buffer.length;
+    } else {
+      rest.push(buffer.subarray(left));
+      left = 0;
+    }
+  }
+  return rest;
+}
+
+function syncData(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())));
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
