@@ -21,7 +21,7 @@ test('A sync returns between each write to the log and the acknowledgement of th
   execFileSync(
     'strace',
     [
-      ...['-f', '-y', '-s', '65536', '-o', trace, '-e', 'trace=pwrite64,write,fsync,fdatasync'],
+      ...['-f', '-y', '-s', '65536', '-o', trace, '-e', 'trace=pwrite64,pwritev,pwritev2,write,fsync,fdatasync'],
       ...[process.execPath, WRITER, join(directory.path, 'data'), `${WRITES}`],
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
@@ -29,14 +29,14 @@ test('A sync returns between each write to the log and the acknowledgement of th
   const lines = joinResumed((await readFile(trace, 'latin1')).split('\n'));
   for (let number = 0; number < WRITES; number++) {
     const name = `${String(number).padStart(4, '0')}.`;
-    const written = lines.findIndex((line) => /pwrite64\(.*-wal>/.test(line) && line.includes(BODY_MARK + name));
+    const written = lines.findIndex((line) => /pwrite(64|v2?)\(\d+<[^>]*\/messages\/\d+\.log>/.test(line) && line.includes(BODY_MARK + name));
     const acknowledged = lines.findIndex((line) => /\bwrite\(1</.test(line) && line.includes(`acknowledged ${name}`));
     assert.notEqual(written, -1, `the write of ${name} was seen`);
     assert.notEqual(acknowledged, -1, `the acknowledgement of ${name} was seen`);
     assert.ok(written < acknowledged);
     const synced = lines
       .slice(written, acknowledged)
-      .some((line) => /\bf(data)?sync\(.*objects\.sqlite-wal>\) += 0/.test(line));
+      .some((line) => /\bf(data)?sync\(.*\/messages\/\d+\.log>\) += 0/.test(line));
     assert.ok(synced, `a sync returned before ${name} was acknowledged`);
   }
 });

@@ -22,7 +22,7 @@ import { wrappingContext } from './identity-keys.ts';
 import { LocalKeyWrapping } from './key-wrapping.ts';
 import { FORMAT, FORMER_FORMAT } from './schema.ts';
 import { openRecordsSnapshot } from './snapshot.ts';
-import { examinationThread } from './store-files.ts';
+import { examinationThread } from './threads.ts';
 
 /** Free octets below which nothing is mended: repairing a file writes it anew. */
 const LEAST_FREE_OCTETS = 64 * 1024 * 1024;

@@ -10,9 +10,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { checksum } from './checksum.ts';
 import { type Examination, MOST_DAMAGED_KEYS } from './examination.ts';
 import { DELETE, offsetOf, type Place, segmentOf } from './log-records.ts';
-import { segmentFile, segmentNumbers } from './message-log.ts';
 import type { FileName } from './schema.ts';
 import { readSegment } from './segment-reader.ts';
+import { segmentFile, segmentNumbers } from './segments.ts';
 import type { SqlValue } from './writer-messages.ts';
 
 /** Rows, or octets of bodies, of one read transaction. */

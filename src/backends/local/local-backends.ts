@@ -88,7 +88,7 @@ export async function openLocalBackends({
   );
   opened.defer(() => files.close());
   const journal = opened.use(new LocalJournal({ directory: directory.path, clock, log, maxOctets: journalOctets }));
-  const messages = new MessageLog(directory.messages, { random, room: files.room });
+  const messages = new MessageLog(directory.messages, { random, room: files });
   const quarantine = new Quarantine({ files, log, clock });
   const objects = await LocalObjectStore.open({ files, log: messages, quarantine, clock, report: log });
   opened.defer(async () => {

@@ -7,8 +7,9 @@ import { StoreError } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import type { IndexFeed } from './index-feed.ts';
 import { DELETE, MOVE, placeOf } from './log-records.ts';
-import type { MessageLog, Segment } from './message-log.ts';
+import type { MessageLog } from './message-log.ts';
 import type { LogRecord } from './segment-reader.ts';
+import type { Segment } from './segments.ts';
 import type { StoreFiles } from './store-files.ts';
 
 /** A segment of which less than this share is alive is emptied. */
@@ -41,10 +42,10 @@ export async function compactLog(parts: Parts, isThorough: boolean): Promise<voi
   }
   await feed.flush();
   const before = await liveOctets(files);
-  for (const { number, octets } of await indexedSegments(parts)) {
-    const live = before.get(number) ?? 0;
-    if (live > 0 && live < octets * LEAST_LIVE_SHARE) {
-      await empty(parts, number);
+  for (const segment of await indexedSegments(parts)) {
+    const live = before.get(segment.number) ?? 0;
+    if (live > 0 && live < segment.octets * LEAST_LIVE_SHARE) {
+      await empty(parts, segment);
     }
   }
   await feed.flush();
@@ -79,20 +80,20 @@ async function indexedSegments({ files, log }: Parts): Promise<Segment[]> {
   );
 }
 
-async function empty(parts: Parts, segment: number): Promise<void> {
+async function empty(parts: Parts, segment: Segment): Promise<void> {
   let batch: LogRecord[] = [];
   let octets = 0;
   for (const record of parts.log.recordsOf(segment)) {
     batch.push(record);
     octets += record.bodyOctets;
     if (batch.length >= BATCH_RECORDS || octets >= BATCH_OCTETS) {
-      await moveLive(parts, segment, batch);
+      await moveLive(parts, segment.number, batch);
       batch = [];
       octets = 0;
       await setImmediate();
     }
   }
-  await moveLive(parts, segment, batch);
+  await moveLive(parts, segment.number, batch);
 }
 
 async function moveLive(parts: Parts, segment: number, records: readonly LogRecord[]): Promise<void> {

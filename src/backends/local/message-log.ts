@@ -6,38 +6,28 @@
  */
 import {
   closeSync,
-  fdatasync,
-  fstatSync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
-  read as readAsync,
-  readdirSync,
-  readSync,
   rmSync,
   statfsSync,
   statSync,
   writeSync,
-  writev,
-  writevSync,
 } from 'node:fs';
-import { open as openFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { type Random, StoreError } from '../../gateway/ports.ts';
+import { writeDurably } from './durable-write.ts';
 import {
   MARKER_OCTETS,
   octetsBeforeBody,
-  offsetOf,
   type Place,
   placeOf,
   SEGMENT_HEADER_OCTETS,
   SEGMENT_MAGIC,
-  segmentOf,
   writeRecord,
 } from './log-records.ts';
-import { type LogRecord, readMarker, readSegment } from './segment-reader.ts';
+import { readMarker } from './segment-reader.ts';
+import { type Segment, Segments, segmentFile, segmentNumbers } from './segments.ts';
 
 /** A segment takes no more records once it has so many octets. */
 const SEGMENT_OCTETS = 32 * 1024 * 1024;
@@ -48,23 +38,12 @@ const BATCH_OCTETS = 4 * 1024 * 1024;
 const SLACK_OCTETS = 512 * 1024;
 /** An idle log writes so many records at once, and need not wait until all that has come is looked at. */
 const EAGER_RECORDS = 4;
-/** Bodies up to this size are read at once, in some microseconds where the system has them in memory. */
-const READ_AT_ONCE_OCTETS = 64 * 1024;
-/** Writes up to this size go into the system's memory at once, in some microseconds; handing them to a thread costs more. */
-const WRITE_AT_ONCE_OCTETS = 128 * 1024;
-/** Segments that are held open to be read. */
-const OPEN_SEGMENTS = 64;
 
-const readLater = promisify(readAsync);
-
-/** What the log needs of the volume's keeper, in the writer thread. */
+/** What the log needs of the keeper of the volume's room, in the writer thread. */
 export interface Room {
-  /** Whether the reserve is whole: as long as it is not, new messages must ask. */
-  readonly isHeld: boolean;
-  /** Whether there is room for so many octets, with the reserve laid back. */
-  ask(octets: number): Promise<boolean>;
-  /** Gives the reserve up, so that what is stored can be deleted. */
-  release(): Promise<void>;
+  readonly isReserveHeld: boolean;
+  askRoom(octets: number): Promise<boolean>;
+  releaseReserve(): Promise<void>;
 }
 
 interface Pending {
@@ -76,24 +55,16 @@ interface Pending {
   readonly reject: (error: StoreError) => void;
 }
 
-export interface Segment {
-  readonly number: number;
-  readonly octets: number;
-}
-
 export class MessageLog {
   private readonly directory: string;
   private readonly random: Random;
   private readonly room: Room;
+  private readonly segments: Segments;
   /** Segments that take no more records, by number, with their octets. */
   private readonly sealed = new Map<number, number>();
   /** The segment that is written to, if there is one yet. */
   private tail: { readonly number: number; readonly fd: number; readonly marker: Buffer; octets: number } | undefined;
   private lastNumber = 0;
-  private readonly readers = new Map<number, number>();
-  private readsUnderWay = 0;
-  /** Files to be closed when nobody reads any more: their numbers would be given to others. */
-  private retired: number[] = [];
   private pending: Pending[] = [];
   private isWriting = false;
   private whenIdle: (() => void) | undefined;
@@ -104,6 +75,7 @@ export class MessageLog {
     this.directory = directory;
     this.random = parts.random;
     this.room = parts.room;
+    this.segments = new Segments(directory);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     for (const number of segmentNumbers(directory)) {
       this.sealed.set(number, statSync(segmentFile(directory, number)).size);
@@ -154,51 +126,31 @@ export class MessageLog {
 
   /** The octets of a body; fewer where the file ends before, undefined where the segment is gone. */
   read(place: Place, octets: number): Buffer | undefined | Promise<Buffer | undefined> {
-    const body = Buffer.allocUnsafeSlow(octets);
-    try {
-      const fd = this.reader(segmentOf(place));
-      if (octets > READ_AT_ONCE_OCTETS) {
-        return this.readLarge(fd, body, offsetOf(place));
-      }
-      return body.subarray(0, octets === 0 ? 0 : readSync(fd, body, 0, octets, offsetOf(place)));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-        return undefined;
-      }
-      throw new StoreError('STORE_AWAY', 'The log of messages cannot be read', { cause: error });
-    }
+    return this.segments.read(place, octets);
   }
 
-  /** The records of all segments from a place on, as far as they are written, oldest first, with their segments' numbers. */
-  *records(
-    from: Place,
-    options: { verifiesBodies?: boolean; onDamage?: (segment: number, from: number, to: number) => void } = {},
-  ): Generator<LogRecord & { readonly segment: number }> {
-    const segments = [...this.sealed.keys(), ...(this.tail ? [this.tail.number] : [])];
-    const { verifiesBodies = false, onDamage = () => {} } = options;
-    for (const segment of segments.filter((number) => number >= segmentOf(from))) {
-      const fd = openSync(segmentFile(this.directory, segment), 'r');
-      try {
-        const end = segment === this.tail?.number ? this.tail.octets : fstatSync(fd).size;
-        const start = segment === segmentOf(from) ? offsetOf(from) : 0;
-        const damaged = (damageFrom: number, damageTo: number) => onDamage(segment, damageFrom, damageTo);
-        for (const record of readSegment(fd, { from: start, end, verifiesBodies, onDamage: damaged })) {
-          yield { ...record, segment };
-        }
-      } finally {
-        closeSync(fd);
-      }
-    }
+  /** The records of all segments from a place on, as far as they are written now, oldest first. */
+  records(from: Place, options?: Parameters<Segments['records']>[2]): ReturnType<Segments['records']> {
+    return this.segments.records([...this.sealedSegments, ...(this.tail ? [this.tail] : [])], from, options);
   }
 
   /** The records of one sealed segment. */
-  *recordsOf(segment: number): Generator<LogRecord> {
-    const fd = openSync(segmentFile(this.directory, segment), 'r');
-    try {
-      yield* readSegment(fd, { from: 0, end: fstatSync(fd).size });
-    } finally {
-      closeSync(fd);
-    }
+  recordsOf(segment: Segment): ReturnType<Segments['records']> {
+    return this.segments.records([segment], 0);
+  }
+
+  /**
+   * Overwrites bodies with zeros: what expired is not to be found on the disk, though its segment stays. Nobody may be led
+   * to them any more.
+   */
+  wipe(bodies: readonly { readonly place: Place; readonly octets: number }[]): Promise<void> {
+    return this.segments.wipe(bodies);
+  }
+
+  /** Removes a sealed segment. Nobody may need what is in it. */
+  remove(segment: number): void {
+    this.sealed.delete(segment);
+    this.segments.remove(segment);
   }
 
   /** Goes on in the last segment, where all of it could be read and there is room in it. */
@@ -223,64 +175,12 @@ export class MessageLog {
     this.sealTail();
   }
 
-  /**
-   * Overwrites bodies with zeros: what expired is not to be found on the disk, though its segment stays. Nobody may be led
-   * to them any more.
-   */
-  async wipe(bodies: readonly { readonly place: Place; readonly octets: number }[]): Promise<void> {
-    const bySegment = Map.groupBy(bodies, ({ place }) => segmentOf(place));
-    for (const [segment, ofSegment] of bySegment) {
-      await using file = await openFile(segmentFile(this.directory, segment), 'r+');
-      for (const { place, octets } of ofSegment) {
-        await file.write(Buffer.alloc(octets), 0, octets, offsetOf(place));
-      }
-    }
-  }
-
-  /** Removes a sealed segment. Nobody may need what is in it. */
-  remove(segment: number): void {
-    const fd = this.readers.get(segment);
-    if (fd !== undefined) {
-      this.readers.delete(segment);
-      this.retire(fd);
-    }
-    this.sealed.delete(segment);
-    rmSync(segmentFile(this.directory, segment), { force: true });
-  }
-
   /** Ends when all is written. */
   async close(): Promise<void> {
     await this.idle();
     this.isClosed = true;
     this.sealTail();
-    for (const fd of this.readers.values()) {
-      this.retire(fd);
-    }
-    this.readers.clear();
-  }
-
-  private async readLarge(fd: number, body: Buffer, offset: number): Promise<Buffer> {
-    this.readsUnderWay++;
-    try {
-      return await readAll(fd, body, offset);
-    } finally {
-      this.readsUnderWay--;
-      this.closeRetired();
-    }
-  }
-
-  private retire(fd: number): void {
-    this.retired.push(fd);
-    this.closeRetired();
-  }
-
-  private closeRetired(): void {
-    if (this.readsUnderWay === 0) {
-      for (const fd of this.retired) {
-        closeSync(fd);
-      }
-      this.retired = [];
-    }
+    this.segments.close();
   }
 
   private idle(): Promise<void> {
@@ -369,8 +269,8 @@ export class MessageLog {
     if (growth === 0) {
       return true;
     }
-    if (!this.room.isHeld) {
-      return this.room.ask(growth);
+    if (!this.room.isReserveHeld) {
+      return this.room.askRoom(growth);
     }
     const { bavail, bsize } = statfsSync(this.directory);
     return bavail * bsize >= growth + SLACK_OCTETS;
@@ -384,7 +284,7 @@ export class MessageLog {
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC' || batch.some(({ takesRoom }) => takesRoom)) {
         throw error;
       }
-      await this.room.release();
+      await this.room.releaseReserve();
       return await this.write(batch);
     }
   }
@@ -397,13 +297,7 @@ export class MessageLog {
       record.set(tail.marker, 0);
     }
     try {
-      const octets = records.reduce((sum, record) => sum + record.length, 0);
-      if (octets <= WRITE_AT_ONCE_OCTETS) {
-        writeAtOnce(tail.fd, records, start);
-      } else {
-        await writeAll(tail.fd, records, start);
-      }
-      await syncData(tail.fd);
+      await writeDurably(tail.fd, records, start);
     } catch (error) {
       // Whether any of it is on the disk is not known, so nothing may follow it.
       this.abandonTail();
@@ -453,90 +347,6 @@ export class MessageLog {
     }
     this.sealTail();
   }
-
-  private reader(segment: number): number {
-    let fd = this.readers.get(segment);
-    if (fd === undefined) {
-      fd = openSync(segmentFile(this.directory, segment), 'r');
-      this.readers.set(segment, fd);
-      if (this.readers.size > OPEN_SEGMENTS) {
-        const [oldest, oldestFd] = this.readers.entries().next().value as [number, number];
-        this.readers.delete(oldest);
-        this.retire(oldestFd);
-      }
-    }
-    return fd;
-  }
-}
-
-/** The numbers of the segments in a folder, in order; none where there is no folder. */
-export function segmentNumbers(directory: string): number[] {
-  try {
-    return readdirSync(directory)
-      .filter((name) => /^\d{8}\.log$/.test(name))
-      .map((name) => Number.parseInt(name, 10))
-      .sort((a, b) => a - b);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      return [];
-    }
-    throw error;
-  }
-}
-
-export function segmentFile(directory: string, number: number): string {
-  return join(directory, `${String(number).padStart(8, '0')}.log`);
-}
-
-async function readAll(fd: number, body: Buffer, offset: number): Promise<Buffer> {
-  for (let done = 0; done < body.length; ) {
-    const { bytesRead } = await readLater(fd, body, done, body.length - done, offset + done);
-    if (bytesRead === 0) {
-      return body.subarray(0, done);
-    }
-    done += bytesRead;
-  }
-  return body;
-}
-
-function writeAtOnce(fd: number, buffers: readonly Buffer[], position: number): void {
-  for (let rest = buffers, at = position; rest.length > 0; ) {
-    const written = writevSync(fd, rest as Buffer[], at);
-    rest = restOf(rest, written);
-    at += written;
-  }
-}
-
-function writeAll(fd: number, buffers: readonly Buffer[], position: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    writev(fd, buffers as Buffer[], position, (error, written) => {
-      if (error) {
-        reject(error);
-        return;
-      }
-      const rest = restOf(buffers, written);
-      resolve(rest.length === 0 ? undefined : writeAll(fd, rest, position + written));
-    });
-  });
-}
-
-/** A disk that fills up may take a part only; the next write then says so. */
-function restOf(buffers: readonly Buffer[], written: number): Buffer[] {
-  let left = written;
-  const rest: Buffer[] = [];
-  for (const buffer of buffers) {
-    if (left >= buffer.length) {
-      left -= buffer.length;
-    } else {
-      rest.push(buffer.subarray(left));
-      left = 0;
-    }
-  }
-  return rest;
-}
-
-function syncData(fd: number): Promise<void> {
-  return new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())));
 }
 
 function syncDirectory(path: string): void {

@@ -5,14 +5,14 @@
 import { statSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { StoreError } from '../../gateway/ports.ts';
-import { messagesFolder, storeFiles } from './directory.ts';
 import type { Examination } from './examination.ts';
 import { CHECKED_AT_ONCE_OCTETS } from './integrity.ts';
-import type { Room } from './message-log.ts';
 import { Reader, type Row } from './reader.ts';
 import type { FileName } from './schema.ts';
 import { sqliteFault } from './sqlite-errors.ts';
-import type { FromWriter, Outcome, SqlValue, Statement, ToWriter, Write } from './writer-messages.ts';
+import { StatementTexts } from './statement-texts.ts';
+import { ReadingThreads, threadFile } from './threads.ts';
+import type { FromWriter, Order, Outcome, SqlValue, Statement, ToWriter, Write } from './writer-messages.ts';
 import type { WriterThreadData } from './writer-thread.ts';
 
 /** An idle writer thread gets so many writes at once, and need not wait until all that has come is looked at. */
@@ -52,17 +52,13 @@ export class StoreFiles {
   private queue: Write[] = [];
   /** Buffers in the queue that the writer thread takes over. */
   private transfer: ArrayBuffer[] = [];
-  /** The numbers of the texts of statements. */
-  private readonly texts = new Map<string, number>();
-  /** Texts that the writer thread has not been told. */
-  private newTexts: string[] = [];
+  private readonly texts = new StatementTexts();
   private lastId = 0;
   /** Writes that the writer thread has and has not answered. */
   private writesUnderWay = 0;
   /** The smallest write that was refused for want of room since one of its size was taken; infinite if none was. */
   private refusedGrowth = Number.POSITIVE_INFINITY;
-  private checking: Worker | undefined;
-  private readonly examining = new Set<Worker>();
+  private readonly threads = new ReadingThreads();
   private reserveHeld = false;
   private repaired: (() => void) | undefined;
   private dead: Error | undefined;
@@ -163,7 +159,12 @@ export class StoreFiles {
     transfer: readonly ArrayBuffer[] = [],
   ): Promise<number> {
     const id = ++this.lastId;
-    this.queue.push([id, file, growth, statements.map(([sql, ...parameters]) => [this.numberOf(sql), ...parameters])]);
+    this.queue.push([
+      id,
+      file,
+      growth,
+      statements.map(([sql, ...parameters]) => [this.texts.numberOf(sql), ...parameters]),
+    ]);
     this.transfer.push(...transfer);
     if (this.writesUnderWay === 0) {
       if (this.queue.length === 1) {
@@ -181,36 +182,27 @@ export class StoreFiles {
    * @throws StoreError
    */
   async index(heads: string, end: number | undefined, isRebuilt: boolean): Promise<void> {
-    const id = ++this.lastId;
-    this.post({ type: 'index', id, heads, end, isRebuilt });
-    await this.outcome(id);
+    await this.order({ type: 'index', heads, end, isRebuilt });
   }
 
   /** Makes the index of objects durable as it is. @returns whether it is; a reader may stand in the way @throws StoreError */
   async checkpointObjects(): Promise<boolean> {
-    const id = ++this.lastId;
-    this.post({ type: 'checkpoint', id });
-    return (await this.outcome(id)) === 1;
+    return (await this.order({ type: 'checkpoint' })) === 1;
   }
 
-  /** What the log of messages needs of the volume's keeper. */
-  get room(): Room {
-    const isHeld = () => this.reserveHeld;
-    return {
-      get isHeld() {
-        return isHeld();
-      },
-      ask: async (octets) => {
-        const id = ++this.lastId;
-        this.post({ type: 'ask-room', id, octets });
-        return (await this.outcome(id)) === 1;
-      },
-      release: async () => {
-        const id = ++this.lastId;
-        this.post({ type: 'release-reserve', id });
-        await this.outcome(id);
-      },
-    };
+  /** Whether the reserve of the volume is whole: new messages ask for room as long as it is not. */
+  get isReserveHeld(): boolean {
+    return this.reserveHeld;
+  }
+
+  /** Whether there is room for so many octets, with the reserve laid back. @throws StoreError */
+  async askRoom(octets: number): Promise<boolean> {
+    return (await this.order({ type: 'ask-room', octets })) === 1;
+  }
+
+  /** Gives the reserve up, so that what is stored can be deleted. @throws StoreError */
+  async releaseReserve(): Promise<void> {
+    await this.order({ type: 'release-reserve' });
   }
 
   /** @param listener called when the file of objects was repaired: entries may be missing in it */
@@ -220,9 +212,7 @@ export class StoreFiles {
 
   /** Gives up to `pages` free pages of each file back to the file system. @returns how many are left */
   tidy(pages: number): Promise<number> {
-    const id = ++this.lastId;
-    this.post({ type: 'tidy', id, pages });
-    return this.outcome(id);
+    return this.order({ type: 'tidy', pages });
   }
 
   /** Reads the large files through in a thread of its own, and repairs those whose indexes are damaged. */
@@ -231,18 +221,7 @@ export class StoreFiles {
       if (statSync(this.paths[name]).size <= CHECKED_AT_ONCE_OCTETS || this.dead) {
         continue;
       }
-      const thread = new Worker(threadFile('integrity-thread'), {
-        workerData: { path: this.paths[name], name },
-        name: 'store-integrity',
-      });
-      thread.unref();
-      this.checking = thread;
-      const fault = await new Promise<string | undefined>((resolve) => {
-        thread.once('message', resolve);
-        thread.once('error', (error: Error) => resolve(error.message));
-        thread.once('exit', () => resolve(undefined));
-      });
-      this.checking = undefined;
+      const fault = await this.threads.faultOfIndexes(this.paths[name], name);
       if (fault !== undefined && !this.dead) {
         this.log.error({ file: this.paths[name], fault }, 'Store file is damaged');
         await this.repair(name);
@@ -257,29 +236,15 @@ export class StoreFiles {
   }
 
   /** Reads all files through in a thread of its own. @throws StoreError STORE_AWAY */
-  async examine(): Promise<Examination> {
-    const thread = examinationThread(this.directory);
-    this.examining.add(thread);
-    try {
-      return await new Promise<Examination>((resolve, reject) => {
-        thread.once('message', resolve);
-        thread.once('error', reject);
-        thread.once('exit', () => reject(new Error('the examination was given up')));
-      });
-    } catch (error) {
-      throw new StoreError('STORE_AWAY', `The stores cannot be read: ${(error as Error).message}`, { cause: error });
-    } finally {
-      this.examining.delete(thread);
-    }
+  examine(): Promise<Examination> {
+    return this.threads.examine(this.directory);
   }
 
   /** One repair of a file at a time, however many readers ask for it. */
   private repair(file: FileName): Promise<unknown> {
     let repair = this.repairs[file];
     if (!repair) {
-      const id = ++this.lastId;
-      this.post({ type: 'repair', id, file });
-      repair = this.outcome(id).finally(() => delete this.repairs[file]);
+      repair = this.order({ type: 'repair', file }).finally(() => delete this.repairs[file]);
       this.repairs[file] = repair;
     }
     return repair;
@@ -298,8 +263,7 @@ export class StoreFiles {
 
   /** Ends when all writes are done and the files are closed. */
   async close(): Promise<void> {
-    await this.checking?.terminate();
-    await Promise.all([...this.examining].map((thread) => thread.terminate()));
+    await this.threads.end();
     await Promise.allSettled(Object.values(this.repairs));
     this.sendQueue();
     for (const name of ['objects', 'records'] as const) {
@@ -398,6 +362,12 @@ export class StoreFiles {
     pending.reject(new StoreError(result === 'full' ? 'STORE_FULL' : 'STORE_AWAY', message));
   }
 
+  private order(order: Order): Promise<number> {
+    const id = ++this.lastId;
+    this.post({ ...order, id });
+    return this.outcome(id);
+  }
+
   private outcome(id: number, growth = 0, isWrite = false): Promise<number> {
     if (this.dead) {
       return Promise.reject(this.dead);
@@ -416,25 +386,14 @@ export class StoreFiles {
    * share a message and a sync.
    */
   private sendQueue(): void {
-    const { queue: writes, newTexts: texts, transfer } = this;
+    const { queue: writes, transfer } = this;
     if (writes.length === 0) {
       return;
     }
     this.queue = [];
-    this.newTexts = [];
     this.transfer = [];
     this.writesUnderWay += writes.length;
-    this.post({ type: 'writes', texts, writes }, transfer);
-  }
-
-  private numberOf(sql: string): number {
-    let number = this.texts.get(sql);
-    if (number === undefined) {
-      number = this.texts.size;
-      this.texts.set(sql, number);
-      this.newTexts.push(sql);
-    }
-    return number;
+    this.post({ type: 'writes', texts: this.texts.takeUntold(), writes }, transfer);
   }
 
   private post(message: ToWriter, transfer: readonly ArrayBuffer[] = []): void {
@@ -442,15 +401,4 @@ export class StoreFiles {
       this.worker.postMessage(message, transfer as ArrayBuffer[]);
     }
   }
-}
-
-/** Reads the stores of a data directory through, and posts what it found (`Examination`). */
-export function examinationThread(directory: string): Worker {
-  const workerData = { ...storeFiles(directory), messages: messagesFolder(directory) };
-  return new Worker(threadFile('examination-thread'), { workerData, name: 'store-examination' });
-}
-
-/** Threads run from source in development and from the build in an image. */
-export function threadFile(name: string): URL {
-  return new URL(`./${name}${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 }

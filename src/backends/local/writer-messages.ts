@@ -20,6 +20,12 @@ export type NumberedStatement = readonly [text: number, ...parameters: SqlValue[
  */
 export type Write = readonly [id: number, file: FileName, growth: number, statements: readonly NumberedStatement[]];
 
+/** Anything but writes, with the number that the outcome comes back with. */
+type Numbered = Extract<ToWriter, { id: number }>;
+
+/** An order that has no number yet. */
+export type Order = Numbered extends infer One ? (One extends Numbered ? Omit<One, 'id'> : never) : never;
+
 export type ToWriter =
   /** `texts`: those that are new; the first ever has number 0. */
   | { readonly type: 'writes'; readonly texts: readonly string[]; readonly writes: readonly Write[] }

@@ -1,0 +1,182 @@
+/**
+ * The segments of the log of messages: files of one folder, numbered in the order of their making. What is written into
+ * one is never changed, but for what expired.
+ */
+import { closeSync, openSync, readdirSync, read as readLater, readSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { StoreError } from '../../gateway/ports.ts';
+import { offsetOf, type Place, segmentOf } from './log-records.ts';
+import { type LogRecord, readSegment } from './segment-reader.ts';
+
+/** Bodies up to this size are read at once, in some microseconds where the system has them in memory. */
+const READ_AT_ONCE_OCTETS = 64 * 1024;
+/** Segments that are held open to be read. */
+const OPEN_SEGMENTS = 64;
+
+export interface Segment {
+  readonly number: number;
+  readonly octets: number;
+}
+
+export class Segments {
+  private readonly directory: string;
+  private readonly readers = new Map<number, number>();
+  private readsUnderWay = 0;
+  /** Files to be closed when nobody reads any more: their numbers would be given to others. */
+  private retired: number[] = [];
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  /** The octets of a body; fewer where the file ends before, undefined where the segment is gone. */
+  read(place: Place, octets: number): Buffer | undefined | Promise<Buffer | undefined> {
+    const body = Buffer.allocUnsafeSlow(octets);
+    try {
+      const fd = this.reader(segmentOf(place));
+      if (octets > READ_AT_ONCE_OCTETS) {
+        return this.readLarge(fd, body, offsetOf(place));
+      }
+      return body.subarray(0, octets === 0 ? 0 : readSync(fd, body, 0, octets, offsetOf(place)));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+        return undefined;
+      }
+      throw new StoreError('STORE_AWAY', 'The log of messages cannot be read', { cause: error });
+    }
+  }
+
+  /**
+   * The records of segments from a place on, with their segments' numbers; of each as far as its octets go when it is begun.
+   *
+   * @param segments in their order
+   */
+  *records(
+    segments: readonly Segment[],
+    from: Place,
+    options: {
+      readonly verifiesBodies?: boolean;
+      readonly onDamage?: (segment: number, from: number, to: number) => void;
+    } = {},
+  ): Generator<LogRecord & { readonly segment: number }> {
+    const { verifiesBodies = false, onDamage = () => {} } = options;
+    for (const { number, octets } of segments) {
+      if (number < segmentOf(from)) {
+        continue;
+      }
+      const fd = openSync(segmentFile(this.directory, number), 'r');
+      try {
+        const start = number === segmentOf(from) ? offsetOf(from) : 0;
+        const damaged = (damageFrom: number, damageTo: number) => onDamage(number, damageFrom, damageTo);
+        for (const record of readSegment(fd, { from: start, end: octets, verifiesBodies, onDamage: damaged })) {
+          yield { ...record, segment: number };
+        }
+      } finally {
+        closeSync(fd);
+      }
+    }
+  }
+
+  /**
+   * Overwrites bodies with zeros: what expired is not to be found on the disk, though its segment stays. Nobody may be led
+   * to them any more.
+   */
+  async wipe(bodies: readonly { readonly place: Place; readonly octets: number }[]): Promise<void> {
+    const bySegment = Map.groupBy(bodies, ({ place }) => segmentOf(place));
+    for (const [segment, ofSegment] of bySegment) {
+      await using file = await open(segmentFile(this.directory, segment), 'r+');
+      for (const { place, octets } of ofSegment) {
+        await file.write(Buffer.alloc(octets), 0, octets, offsetOf(place));
+      }
+    }
+  }
+
+  remove(segment: number): void {
+    const fd = this.readers.get(segment);
+    if (fd !== undefined) {
+      this.readers.delete(segment);
+      this.retire(fd);
+    }
+    rmSync(segmentFile(this.directory, segment), { force: true });
+  }
+
+  close(): void {
+    for (const fd of this.readers.values()) {
+      this.retire(fd);
+    }
+    this.readers.clear();
+  }
+
+  private async readLarge(fd: number, body: Buffer, offset: number): Promise<Buffer> {
+    this.readsUnderWay++;
+    try {
+      return await readAll(fd, body, offset);
+    } finally {
+      this.readsUnderWay--;
+      this.closeRetired();
+    }
+  }
+
+  private retire(fd: number): void {
+    this.retired.push(fd);
+    this.closeRetired();
+  }
+
+  private closeRetired(): void {
+    if (this.readsUnderWay === 0) {
+      for (const fd of this.retired) {
+        closeSync(fd);
+      }
+      this.retired = [];
+    }
+  }
+
+  private reader(segment: number): number {
+    let fd = this.readers.get(segment);
+    if (fd === undefined) {
+      fd = openSync(segmentFile(this.directory, segment), 'r');
+      this.readers.set(segment, fd);
+      if (this.readers.size > OPEN_SEGMENTS) {
+        const [oldest, oldestFd] = this.readers.entries().next().value as [number, number];
+        this.readers.delete(oldest);
+        this.retire(oldestFd);
+      }
+    }
+    return fd;
+  }
+}
+
+/** The numbers of the segments in a folder, in order; none where there is no folder. */
+export function segmentNumbers(directory: string): number[] {
+  try {
+    return readdirSync(directory)
+      .filter((name) => /^\d{8}\.log$/.test(name))
+      .map((name) => Number.parseInt(name, 10))
+      .sort((a, b) => a - b);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      return [];
+    }
+    throw error;
+  }
+}
+
+export function segmentFile(directory: string, number: number): string {
+  return join(directory, `${String(number).padStart(8, '0')}.log`);
+}
+
+async function readAll(fd: number, body: Buffer, offset: number): Promise<Buffer> {
+  for (let done = 0; done < body.length; ) {
+    const count = await new Promise<number>((resolve, reject) => {
+      readLater(fd, body, done, body.length - done, offset + done, (error, octets) =>
+        error ? reject(error) : resolve(octets),
+      );
+    });
+    if (count === 0) {
+      return body.subarray(0, done);
+    }
+    done += count;
+  }
+  return body;
+}
