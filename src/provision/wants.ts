@@ -1,5 +1,5 @@
 /** What an environment's file asks for, as single things that are there or not. */
-import { createHash } from 'node:crypto';
+import { type Labels, ownerLabels } from '../backends/gcp/kms/key-labels.ts';
 import { RECORD_KINDS } from '../gateway/ports.ts';
 import { COMPONENTS, type Component, type Environment, type RequiredKey } from './environment.ts';
 
@@ -73,8 +73,6 @@ export type Want =
   | { readonly kind: 'collection'; readonly name: string }
   | WantedBinding;
 
-export type Labels = Readonly<Record<string, string>>;
-
 /** Someone who may look at everything but messages until a date. */
 export interface Auditor {
   readonly principal: string;
@@ -84,8 +82,10 @@ export interface Auditor {
 
 /** In the order in which they can be made. */
 export function wantsOf(environment: Environment, auditor?: Auditor): Want[] {
-  const { project, location, keys, bucket } = environment;
-  const labels = labelsOf(environment);
+  const { name: environmentName, internetAddress, project, location, keys, bucket, database } = environment;
+  // By its keys' labels a gateway knows whether they are its own.
+  const owner = ownerLabels({ internetAddress, bucket, database: { project, id: database } });
+  const labels = { environment: environmentName, 'internet-address': owner['internet-address'] };
   const ring = ringName(environment);
   return [
     { kind: 'key ring', name: ring },
@@ -94,7 +94,7 @@ export function wantsOf(environment: Environment, auditor?: Auditor): Want[] {
       const purpose = use === 'identity' ? 'ASYMMETRIC_SIGN' : 'ENCRYPT_DECRYPT';
       const seconds = rotation === undefined ? undefined : rotation / 1000;
       return [
-        { kind: 'key', name: key, purpose, algorithm, protection, rotation: seconds, labels },
+        { kind: 'key', name: key, purpose, algorithm, protection, rotation: seconds, labels: { ...labels, ...owner } },
         { kind: 'key version', name: key },
       ];
     }),
@@ -156,15 +156,4 @@ export function ringName({ project, location, keyRing }: Environment): string {
 /** The full name of the database. */
 export function databaseName({ project, database }: Environment): string {
   return `projects/${project}/databases/${database}`;
-}
-
-/** Most characters that a label may have: https://cloud.google.com/kms/docs/labeling-keys */
-const LONGEST_LABEL = 63;
-
-/** Labels have no dots, and Internet addresses no underscores. */
-function labelsOf({ name, internetAddress }: Environment): Labels {
-  const label = internetAddress.replaceAll('.', '_');
-  const digest = createHash('sha256').update(label).digest('hex');
-  const address = label.length > LONGEST_LABEL ? `${label.slice(0, 46)}-${digest.slice(0, 16)}` : label;
-  return { environment: name, 'internet-address': address };
 }

@@ -90,7 +90,7 @@ suite('The file of an environment', () => {
     const labels = wantsOf(readEnvironment('it.yaml', text)).flatMap((want) =>
       want.kind === 'key' || want.kind === 'bucket' ? Object.values(want.labels) : [],
     );
-    assert.equal(labels.length, 6);
+    assert.equal(labels.length, 12);
     assert.ok(labels.every((label) => /^[a-z0-9_-]{1,63}$/.test(label)));
   });
 });
