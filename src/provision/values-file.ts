@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import { COMPONENTS, type Environment, type RequiredKey } from './environment.ts';
 import { ringName } from './wants.ts';
 
-/** YAML: under `gateway`, values of charts/relay-gateway, as in charts/environments. */
+/** YAML: under `gateway`, values of charts/relay-gateway, as in charts/environments; their Redis is not installed. */
 export function helmfileValues(environment: Environment): string {
   const { internetAddress, project, bucket, database, keys, redis, hosts, accounts } = environment;
   const keyOf = (use: RequiredKey['use']) => keys.find((key) => key.use === use)?.name ?? '';
@@ -29,5 +29,5 @@ export function helmfileValues(environment: Environment): string {
     ...{ firstCertificate, backup },
     exposure: { hosts },
   };
-  return stringify({ gateway: values }, { lineWidth: 0 });
+  return stringify({ redis: { enabled: false }, gateway: values }, { lineWidth: 0 });
 }
