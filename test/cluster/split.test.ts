@@ -3,20 +3,13 @@ import assert from 'node:assert/strict';
 import { availableParallelism, loadavg } from 'node:os';
 import { suite, type TestContext, test } from 'node:test';
 import { type Cloud, needsCloud, startCloud } from '../support/cloud.ts';
-import { CHART, openRoom, type Room } from './support/cluster.ts';
+import { CHART, COMPONENTS, openRoom, type Room, SMALL_PODS } from './support/cluster.ts';
 import { type HostPorts, openHostPorts } from './support/host-ports.ts';
 import { openLoopbackPort } from './support/loopback-port.ts';
 import { Traffic } from './support/traffic.ts';
 
 const RELEASE = 'gateway';
 const NAME = 'gateway-relay-gateway';
-const COMPONENTS = ['collection', 'cogrpc', 'ops', 'pohttp', 'poweb', 'worker'];
-
-/** Small pods that end soon: there is one small machine for all. */
-const SMALL = {
-  resources: { requests: { cpu: '10m', memory: '96Mi' } },
-  drain: { waitSeconds: 3, graceSeconds: 10 },
-};
 
 async function valuesOf(room: Room, cloud: Cloud, host: HostPorts): Promise<Record<string, unknown>> {
   const { REDIS_URL = '', ...environment } = cloud.environment;
@@ -31,12 +24,12 @@ async function valuesOf(room: Room, cloud: Cloud, host: HostPorts): Promise<Reco
     ...room.values,
     mode: 'split',
     gateway: { settings, secrets: { REDIS_URL: { name: 'redis', key: 'url' } } },
-    pods: SMALL,
+    pods: SMALL_PODS,
     // The chart's own are longer than the test has patience for.
     components: Object.fromEntries(
       COMPONENTS.map((name) => [
         name,
-        { ...doors[name], ...SMALL, replicas: ['poweb', 'collection'].includes(name) ? 2 : 1 },
+        { ...doors[name], ...SMALL_PODS, replicas: ['poweb', 'collection'].includes(name) ? 2 : 1 },
       ]),
     ),
     networkPolicy: { extraEgress: [{ to: [{ ipBlock: { cidr: `${host.address}/32` } }] }] },

@@ -24,6 +24,15 @@ const IMAGE = process.env['CLUSTER_IMAGE'] ?? 'local/relay-gateway:test';
 /** The user and group of the image. */
 const USER = 65_532;
 
+/** Values of pods that ask for little and end soon: there is one small machine for all. */
+export const SMALL_PODS = {
+  resources: { requests: { cpu: '10m', memory: '96Mi' } },
+  drain: { waitSeconds: 3, graceSeconds: 10 },
+};
+
+/** The components of a gateway that is split. */
+export const COMPONENTS = ['collection', 'cogrpc', 'ops', 'pohttp', 'poweb', 'worker'] as const;
+
 export interface Outcome {
   readonly code: number;
   readonly stdout: string;
@@ -77,12 +86,13 @@ async function command(program: string, parameters: readonly string[], input?: s
 }
 
 /** Runs kubectl as the cluster's administrator. */
-async function admin(...parameters: string[]): Promise<string> {
+export async function admin(...parameters: string[]): Promise<string> {
   return (await run(helmProgram('kubectl'), ['--kubeconfig', kubeconfigOfTest(), ...parameters], { timeout: LIMIT }))
     .stdout;
 }
 
-async function apply(...manifests: object[]): Promise<void> {
+/** Makes objects, or changes them, as the cluster's administrator. @throws Error with what kubectl said */
+export async function apply(...manifests: object[]): Promise<void> {
   const parameters = ['--kubeconfig', kubeconfigOfTest(), 'apply', '-f', '-'];
   const { code, stderr } = await command(
     helmProgram('kubectl'),
