@@ -146,11 +146,11 @@ const UNFINISHED_RESTORE: RecoveryFault = {
 
 /** Whoever is at work on shared records has a lease, or takes one within minutes. */
 async function requireNobody(records: Records): Promise<void> {
-  for await (const { expiry } of records.list('leases')) {
+  for await (const { expiry, fields } of records.list('leases')) {
     const until = expiry === undefined ? '' : ` until ${new Date(expiry).toISOString()}`;
     throw new RecoveryError(
       'GATEWAY_LIVE',
-      `A process of the gateway has work in hand${until}: stop all processes, and wait until then`,
+      `A process of the gateway, ${fields['holder']}, has a lease${until}: stop all processes, and wait until then`,
     );
   }
 }

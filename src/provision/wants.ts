@@ -10,17 +10,18 @@ import { COMPONENTS, type Component, type Environment, type RequiredKey } from '
 const LIFECYCLE_DAYS = 1;
 
 /**
- * What each component uses besides the records, which all read and write. Whichever runs the gateway may have to renew its
- * certificate, and moves messages; only those that have to do with cargo or registrations open session keys.
+ * What each component uses besides the records, which all read and write. Those sign that also keep house
+ * (`src/compose/issuing.ts`); those wrap that have to do with cargo or registrations; all that run the gateway know both
+ * keys and move messages.
  */
-const USES: Readonly<Record<Component, readonly ('identity key' | 'wrapping key' | 'messages')[]>> = {
-  poweb: ['identity key', 'wrapping key', 'messages'],
-  collection: ['identity key', 'messages'],
-  pohttp: ['identity key', 'messages'],
-  cogrpc: ['identity key', 'wrapping key', 'messages'],
-  worker: ['identity key', 'wrapping key', 'messages'],
-  ops: ['identity key', 'wrapping key', 'messages'],
-  firstCertificate: ['identity key', 'wrapping key', 'messages'],
+const USES: Readonly<Record<Component, readonly ('keys' | 'signing' | 'wrapping' | 'messages')[]>> = {
+  poweb: ['keys', 'signing', 'wrapping', 'messages'],
+  collection: ['keys', 'messages'],
+  pohttp: ['keys', 'messages'],
+  cogrpc: ['keys', 'signing', 'wrapping', 'messages'],
+  worker: ['keys', 'signing', 'wrapping', 'messages'],
+  ops: ['keys', 'messages'],
+  firstCertificate: ['keys', 'signing', 'wrapping', 'messages'],
   backup: [],
 };
 
@@ -113,17 +114,17 @@ function bindings(environment: Environment, ring: string): WantedBinding[] {
     `${project}.svc.id.goog/subject/ns/${namespace}/sa/${accounts[component]}`;
   const using = (what: (typeof USES)[Component][number]) =>
     COMPONENTS.filter((component) => USES[component].includes(what)).map(memberOf);
-  const signing = using('identity key');
+  const knowing = using('keys');
   return [
     ...(administrators.length > 0 ? [bind(ring, 'roles/cloudkms.admin', administrators)] : []),
     ...keys.flatMap(({ name, use }) => {
       const key = `${ring}/cryptoKeys/${name}`;
       return [
         ...(use === 'identity'
-          ? [bind(key, 'roles/cloudkms.signer', signing), bind(key, 'roles/cloudkms.publicKeyViewer', signing)]
-          : [bind(key, 'roles/cloudkms.cryptoKeyEncrypterDecrypter', using('wrapping key'))]),
+          ? [bind(key, 'roles/cloudkms.signer', using('signing')), bind(key, 'roles/cloudkms.publicKeyViewer', knowing)]
+          : [bind(key, 'roles/cloudkms.cryptoKeyEncrypterDecrypter', using('wrapping'))]),
         // Each that runs the gateway looks at both keys when it starts.
-        bind(key, 'roles/cloudkms.viewer', signing),
+        bind(key, 'roles/cloudkms.viewer', knowing),
       ];
     }),
     bind(`gs://${bucket}`, 'roles/storage.objectUser', using('messages')),

@@ -91,7 +91,7 @@ export const VALUE_SETS: Readonly<Record<string, Readonly<Record<string, unknown
       gatewayApi: { parentRefs: [{ name: 'public', namespace: 'ingress', sectionName: 'https' }] },
     },
     rotateCertificate: { schedule: '37 4 * * 1' },
-    components: { ops: { serviceAccount: { create: false, name: 'by-hand' } } },
+    components: { worker: { serviceAccount: { create: false, name: 'by-hand' } } },
   },
   'split, where each key is said for one component': {
     mode: 'split',

@@ -262,7 +262,7 @@ test('Backups of one pod, and its next certificates, are made beside it, on its 
   }
 });
 
-test('The next certificate of a split gateway is made with the rights of the pods that watch, where it is asked for', async () => {
+test('The next certificate of a split gateway is made with the rights of the workers, where it is asked for', async () => {
   const manifests = await render({ values: VALUE_SETS['split behind a Gateway, backed up'] });
   const pod = regularPod(manifests, 'rotate-certificate') as unknown as { serviceAccountName: string };
   assert.equal(pod.serviceAccountName, 'by-hand');

@@ -4,6 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import { after, before, suite, test } from 'node:test';
 import { type Labels, ownerLabels } from '../../src/backends/gcp/kms/key-labels.ts';
+import { openDatabase } from '../../src/compose/firestore.ts';
+import { readConfig } from '../../src/config.ts';
 import { type Cloud, needsCloud, startCloud } from '../support/cloud.ts';
 import { FREE_PORTS, type SpawnedGateway, spawnGateway, startGateway, temporaryDirectory } from '../support/gateway.ts';
 import { IDENTITY_KEY } from '../support/kms.ts';
@@ -175,6 +177,34 @@ suite('A gateway on cloud backends', needsCloud(), () => {
         assert.equal(missing, `project=${labels['project']},database=${labels['database']}`);
         assert.deepEqual(others, []);
       });
+    });
+
+    test('lets no process look after all that may not sign, even where the lease has run out', async () => {
+      await using other = await startGateway({
+        environment: { ...cloud.environment, HOUSEKEEPING_PERIOD: '1s' },
+        services: ['pohttp', 'ops'],
+        clock: { now: () => Date.now() + 10 * 60_000 },
+      });
+      const environment = { ...cloud.environment, DATA_DIR: other.directory };
+      const refused = await runRelayGateway(['rotate-certificate'], environment);
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /no right to sign certificates: ask one that has poweb, cogrpc or worker/);
+      // It tells that it lives, each round anew.
+      await using records = await openDatabase(readConfig(environment), undefined, { now: Date.now });
+      const leases = async () =>
+        new Map((await Array.fromAsync(records.list('leases'))).map((each) => [each.key, each]));
+      const lives = new Set<number | undefined>();
+      while (lives.size < 3) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        for (const { fields, expiry } of (await leases()).values()) {
+          if (`${fields['holder']}`.startsWith('pohttp,ops (')) {
+            lives.add(expiry);
+          }
+        }
+      }
+      const found = await leases();
+      const keeper = found.get(`process/${found.get('housekeeping')?.fields['holder']}`);
+      assert.match(`${keeper?.fields['holder']}`, /^poweb,ops \(/);
     });
 
     test('leaves the work for all to another when it is killed, after a while', async () => {
