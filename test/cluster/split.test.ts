@@ -99,6 +99,10 @@ suite('A gateway split over its services', () => {
       const begun = performance.now();
       await deploy(room, values);
       context.diagnostic(`installed in ${Math.round(performance.now() - begun)} ms`);
+      for (const component of COMPONENTS) {
+        const time = await room.startTime(`deployment/${NAME}-${component}`);
+        context.diagnostic(`from the start of the program to ready: ${time} ms, ${component}`);
+      }
 
       await context.test('is well, says the doctor', async () => {
         const { code, stdout, stderr } = await room.examine();
