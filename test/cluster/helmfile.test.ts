@@ -174,6 +174,20 @@ async function stateOf(room: Room): Promise<object> {
   return { manifest, pods };
 }
 
+/** Resolves when autoscalers have given each its least number of pods, which they do without a measure, and all are ready. */
+async function settled(room: Room): Promise<void> {
+  const { items } = JSON.parse(await room.kubectl('get', 'horizontalpodautoscalers', '--output=json')) as {
+    items: { metadata: { name: string }; spec: { minReplicas: number } }[];
+  };
+  for (const { metadata, spec } of items) {
+    const scaled = `--for=jsonpath={.status.currentReplicas}=${spec.minReplicas}`;
+    await room.kubectl('wait', `horizontalpodautoscaler/${metadata.name}`, scaled, '--timeout=300s');
+  }
+  for (const component of COMPONENTS) {
+    await room.kubectl('rollout', 'status', `deployment/gateway-relay-gateway-${component}`, '--timeout=300s');
+  }
+}
+
 /** That the cluster's API server knows each field of what was installed, and would take it once more. */
 async function acceptsStrictly(context: TestContext, room: Room, expected: readonly string[]): Promise<void> {
   const { stdout } = await room.helm(['get', 'manifest', 'gateway']);
@@ -222,8 +236,7 @@ suite('helmfile', () => {
         const { code, stdout, stderr } = await room.examine();
         assert.equal(code, 0, stdout + stderr);
       } else {
-        // Autoscalers give each its least number of pods by themselves, without a measure.
-        await room.kubectl('wait', 'deployment', '--all', '--for=condition=Available', '--timeout=300s');
+        await settled(room);
       }
 
       const before = await stateOf(room);
