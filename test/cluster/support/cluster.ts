@@ -29,9 +29,12 @@ const IMAGE = process.env['CLUSTER_IMAGE'] ?? 'local/relay-gateway:test';
 /** The user and group of the image. */
 const USER = 65_532;
 
-/** Values of pods that ask for little and end soon: there is one small machine for all. */
+/**
+ * Values of pods that ask for little and end soon: there is one small machine for all. Asking for less CPU, they would start last
+ * of all that this machine does.
+ */
 export const SMALL_PODS = {
-  resources: { requests: { cpu: '10m', memory: '96Mi' } },
+  resources: { requests: { cpu: '60m', memory: '96Mi' } },
   drain: { waitSeconds: 3, graceSeconds: 10 },
 };
 
