@@ -43,8 +43,8 @@ export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisp
   const isAlone = config.records === 'local';
   const id = machineRandom(8).toString('hex');
   const duration = 2 * config.housekeepingPeriod + LEASE_MARGIN;
-  const lease = new Lease({ records, clock, name: 'housekeeping', holder: id, duration });
   const holder = `${config.services.join(',')} (${id})`;
+  const lease = new Lease({ records, clock, name: 'housekeeping', holder, duration });
   const life = new Lease({ records, clock, name: `process/${id}`, holder, duration });
   let isHolder = isAlone;
   const holdLease = async () => {

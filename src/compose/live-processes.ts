@@ -5,16 +5,21 @@ import { machineRandom } from '../machine.ts';
 
 /** A process that has a lease, or had one when it was killed minutes ago. */
 export interface LiveProcess {
-  /** Its services and a number, or the number alone. */
+  /** Its services and a number. */
   readonly holder: string;
   /** Milliseconds: until when its lease lasts if it is not extended; undefined for ever. */
   readonly until: number | undefined;
 }
 
-/** @throws StoreError */
+/** Each once. @throws StoreError */
 export async function liveProcessesIn(records: Records): Promise<LiveProcess[]> {
-  const leases = await Array.fromAsync(records.list('leases'));
-  return leases.map(({ fields, expiry }) => ({ holder: `${fields['holder']}`, until: expiry }));
+  const lives = new Map<string, LiveProcess>();
+  for await (const { fields, expiry } of records.list('leases')) {
+    const holder = `${fields['holder']}`;
+    const known = lives.get(holder)?.until ?? 0;
+    lives.set(holder, { holder, until: expiry === undefined ? undefined : Math.max(expiry, known) });
+  }
+  return [...lives.values()];
 }
 
 /**

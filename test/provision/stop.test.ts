@@ -50,7 +50,7 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
 
   const parameters = (...more: string[]) => [
     ...['deprovision', '--file', cloud.provisioned.file, '--helmfile', HELMFILE, '--confirm', ADDRESS],
-    ...['--wait', '1s', ...more],
+    ...more,
   ];
   const run = (...more: string[]): Promise<CommandOutcome> => runRelayGateway(parameters(...more), { PATH: folder });
   const calls = () => readFileSync(called, 'utf8').trim().split('\n');
@@ -80,11 +80,11 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
 
   test('notices who goes on, and what is left in the cluster', async () => {
     provide('helmfile', 'exit 0');
-    const onGoing = await run('--step', 'stop');
+    const onGoing = await run('--step', 'stop', '--wait', '1s');
     assert.equal(onGoing.code, 1);
     assert.match(onGoing.stderr, /Still there after 1 s: .*poweb,ops \([0-9a-f]{16}\), until /);
     provide('kubectl', 'case "$*" in *current-context) echo test-cluster;; *) echo ingress/relay;; esac');
-    const left = await run('--step', 'stop');
+    const left = await run('--step', 'stop', '--wait', '1s');
     assert.equal(left.code, 1);
     assert.match(left.stdout, /in the cluster of the current context, test-cluster$/m);
     assert.match(left.stderr, /Still there after 1 s: .*; ingress\/relay\./);
