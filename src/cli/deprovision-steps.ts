@@ -114,6 +114,10 @@ function tell(step: RemovalStep, environment: Environment, found: Found): void {
   if (step === 'empty') {
     console.log(`  by yourself: redis-cli -u URL FLUSHALL, or remove ${environment.redis.instance}`);
   }
+  if (step === 'destroy-keys' && environment.areKeysLocal) {
+    const volumes = 'persistentvolumeclaims --selector app.kubernetes.io/instance=gateway';
+    console.log(`  by yourself: kubectl --namespace ${environment.namespace} delete ${volumes}, which have the keys`);
+  }
 }
 
 async function isConfirmed(

@@ -1,7 +1,7 @@
 /** What an environment's file asks for, as single things that are there or not. */
 import { type Labels, ownerLabels } from '../backends/gcp/kms/key-labels.ts';
 import { RECORD_KINDS } from '../gateway/ports.ts';
-import { COMPONENTS, type Component, type Environment, type RequiredKey } from './environment.ts';
+import { type Component, componentsOf, type Environment, type RequiredKey } from './environment.ts';
 
 /**
  * After how many days a message that expired is deleted. Not 0: whether a day that has only begun counts as elapsed is the
@@ -22,6 +22,7 @@ const USES: Readonly<Record<Component, readonly ('keys' | 'signing' | 'wrapping'
   worker: ['keys', 'signing', 'wrapping', 'messages'],
   ops: ['keys', 'messages'],
   firstCertificate: ['keys', 'signing', 'wrapping', 'messages'],
+  single: ['messages'],
   backup: [],
 };
 
@@ -89,7 +90,7 @@ export function wantsOf(environment: Environment, auditor?: Auditor): Want[] {
   const labels = { environment: environmentName, 'internet-address': owner['internet-address'] };
   const ring = ringName(environment);
   return [
-    { kind: 'key ring', name: ring },
+    ...(environment.areKeysLocal ? [] : [{ kind: 'key ring' as const, name: ring }]),
     ...keys.flatMap(({ name, use, algorithm, protection, rotation }): Want[] => {
       const key = `${ring}/cryptoKeys/${name}`;
       const purpose = use === 'identity' ? 'ASYMMETRIC_SIGN' : 'ENCRYPT_DECRYPT';
@@ -103,7 +104,7 @@ export function wantsOf(environment: Environment, auditor?: Auditor): Want[] {
     { kind: 'database', name: databaseName(environment), location },
     ...RECORD_KINDS.map((name): Want => ({ kind: 'collection', name })),
     ...bindings(environment, ring),
-    ...(auditor ? auditorBindings(auditor, project, ring) : []),
+    ...(auditor ? auditorBindings(auditor, project, environment.areKeysLocal ? undefined : ring) : []),
   ];
 }
 
@@ -113,7 +114,9 @@ function bindings(environment: Environment, ring: string): WantedBinding[] {
     `principal://iam.googleapis.com/projects/${projectNumber}/locations/global/workloadIdentityPools/` +
     `${project}.svc.id.goog/subject/ns/${namespace}/sa/${accounts[component]}`;
   const using = (what: (typeof USES)[Component][number]) =>
-    COMPONENTS.filter((component) => USES[component].includes(what)).map(memberOf);
+    componentsOf(environment)
+      .filter((component) => USES[component].includes(what))
+      .map(memberOf);
   const knowing = using('keys');
   return [
     ...(administrators.length > 0 ? [bind(ring, 'roles/cloudkms.admin', administrators)] : []),
@@ -128,7 +131,7 @@ function bindings(environment: Environment, ring: string): WantedBinding[] {
       ];
     }),
     bind(`gs://${bucket}`, 'roles/storage.objectUser', using('messages')),
-    bind(`projects/${project}`, 'roles/datastore.user', COMPONENTS.map(memberOf), {
+    bind(`projects/${project}`, 'roles/datastore.user', componentsOf(environment).map(memberOf), {
       title: `relay-gateway ${database}`,
       expression: `resource.name == "${databaseName(environment)}"`,
     }),
@@ -139,12 +142,12 @@ function bind(resource: string, role: string, members: readonly string[], condit
   return { kind: 'binding', resource, role, members, condition };
 }
 
-function auditorBindings({ principal, until }: Auditor, project: string, ring: string): WantedBinding[] {
+function auditorBindings({ principal, until }: Auditor, project: string, ring: string | undefined): WantedBinding[] {
   const end = new Date(until).toISOString().replace(/\.\d+Z$/, 'Z');
   const condition = { title: AUDIT_TITLE, expression: `request.time < timestamp("${end}")` };
+  const onRing = ['roles/cloudkms.viewer', 'roles/cloudkms.publicKeyViewer'];
   return [
-    bind(ring, 'roles/cloudkms.viewer', [principal], condition),
-    bind(ring, 'roles/cloudkms.publicKeyViewer', [principal], condition),
+    ...(ring === undefined ? [] : onRing.map((role) => bind(ring, role, [principal], condition))),
     bind(`projects/${project}`, 'roles/iam.securityReviewer', [principal], condition),
   ];
 }
