@@ -90,8 +90,16 @@ program
   .command('trace')
   .description('Print where a parcel has been, where it waits, and why it was refused; also while the gateway runs.')
   .argument('<parcel-id>', "the parcel's RAMF message id, or the trace id of a log line")
+  .option(
+    '--logs <file...>',
+    'what the logs of any number of processes tell, in place of one journal; - reads standard input',
+  )
   .option('--json', 'print JSON')
-  .action(async (id: string, options: { json?: true }) => {
+  .addHelpText(
+    'after',
+    '\nExample:\n  $ kubectl logs --selector app.kubernetes.io/name=relay-gateway --tail -1 | relay-gateway trace ID --logs -',
+  )
+  .action(async (id: string, options: { logs?: string[]; json?: true }) => {
     const { trace } = await import('./trace.ts');
     process.exitCode = await trace(process.env, id, options);
   });

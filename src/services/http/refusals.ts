@@ -46,12 +46,13 @@ export function answerRefusals(
       return;
     }
     const { status, code, message } = refusal;
+    const event = ids.parcel === undefined ? {} : { event: 'refused' };
     if (code === 'CLIENT_GONE') {
       log.debug(ids, message);
     } else if (error instanceof StoreError) {
-      log.warn({ err: error, code, status, ...ids }, 'Refused');
+      log.warn({ ...event, err: error, code, status, ...ids }, 'Refused');
     } else {
-      log.info({ code, status, reason: message, address: request.ip, ...ids }, 'Refused');
+      log.info({ ...event, code, status, reason: message, address: request.ip, ...ids }, 'Refused');
     }
     if (error instanceof HttpError && status === SERVICE_UNAVAILABLE) {
       reply.header('retry-after', String(error.retryAfter));
