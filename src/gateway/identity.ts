@@ -7,7 +7,6 @@
  * so that a parcel costs no look-up.
  */
 import { type Certificate, readCertificate } from '../awala/pki/certificate.ts';
-import { issueCertificate } from '../awala/pki/issue-certificate.ts';
 import type { RsaPublicKey } from '../awala/pki/rsa-public-key.ts';
 import { GatewayError } from './errors.ts';
 import { IdentityKeyList, type OwnKey } from './identity-keys.ts';
@@ -293,6 +292,8 @@ export class Identity {
   ): Promise<void> {
     const now = this.clock.now();
     const notBefore = now - BACKDATING;
+    // Most starts and rounds of housekeeping issue nothing, and it takes long to load.
+    const { issueCertificate } = await import('../awala/pki/issue-certificate.ts');
     const certificate = await issueCertificate({
       subjectPublicKey: publicKey,
       issuer: { selfSignedWith: signing },

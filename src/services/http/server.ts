@@ -133,6 +133,8 @@ export class HttpServer implements Service {
       childLoggerFactory: (logger) => logger,
       logController: new LogController({ disableRequestLogging: true }),
       genReqId: () => randomUUID(),
+      // No route has a schema; fastify would load the compilers of schemas all the same.
+      schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
       // A request that was under way when the stop began is served; fastify's own 503 would not say when to come back.
       return503OnClosing: false,
       trustProxy: proxies.length > 0 ? this.isTrustedProxy : false,
@@ -366,4 +368,9 @@ function closeServer(server: Server): Promise<void> {
       resolve();
     });
   });
+}
+
+/** Stands where fastify's compilers of JSON schemas would. */
+function noSchemas(): never {
+  throw new Error('Routes have no schemas here');
 }
