@@ -1,5 +1,7 @@
 /** What `relay-gateway deprovision` does, in order: look, tell, see that it may, ask, do. */
+
 import { liveProcesses } from '../compose/live-processes.ts';
+import type { RedisPlace } from '../config/values.ts';
 import { machineClock } from '../machine.ts';
 import { Cloud } from '../provision/cloud.ts';
 import type { Environment } from '../provision/environment.ts';
@@ -33,11 +35,13 @@ export interface DeprovisionOptions {
   readonly helmfile: string;
   /** How long processes may take to end, in milliseconds. */
   readonly patience: number;
+  /** Undefined where nobody says where Redis is. */
+  readonly redis: RedisPlace | undefined;
 }
 
 /** @returns the exit code */
 export async function deprovision(options: DeprovisionOptions): Promise<number> {
-  const { file, name, step, isDry, confirmation, helmfile, patience } = options;
+  const { file, name, step, isDry, confirmation, helmfile, patience, redis } = options;
   const environment = await readEnvironmentFile(file, name);
   if (!environment) {
     return BAD_USAGE;
@@ -50,7 +54,7 @@ export async function deprovision(options: DeprovisionOptions): Promise<number> 
     if (one === 'stop') {
       await tellStop(environment, { atWork, helmfile });
     } else {
-      tell(one, environment, found);
+      tell(one, environment, found, redis);
     }
   }
   if (isDry || step === undefined) {
@@ -62,7 +66,7 @@ export async function deprovision(options: DeprovisionOptions): Promise<number> 
     return FAULT;
   }
   const removals = removalsOf(step, environment, found);
-  const isNothing = step !== 'stop' && removals.length === 0;
+  const isNothing = removals.length === 0 && step !== 'stop' && !(step === 'empty' && redis);
   if (!isNothing && !(await isConfirmed(environment, step, confirmation))) {
     console.error('Nothing was done');
     return FAULT;
@@ -74,6 +78,10 @@ export async function deprovision(options: DeprovisionOptions): Promise<number> 
   for (const removal of removals) {
     await cloud.remove(removal);
     console.log(`done: ${describeRemoval(removal)}`);
+  }
+  if (step === 'empty' && redis) {
+    const { removeKeys } = await import('../backends/redis/remove-keys.ts');
+    console.log(`done: take ${await removeKeys(redis, environment.internetAddress)} keys of the gateway out of Redis`);
   }
   return 0;
 }
@@ -105,14 +113,18 @@ async function tellStop(
   console.log(`  wait until nobody is at work, nor anything left of ${asTyped(leftCommand(environment))}`);
 }
 
-function tell(step: RemovalStep, environment: Environment, found: Found): void {
+function tell(step: RemovalStep, environment: Environment, found: Found, redis: RedisPlace | undefined): void {
   const removals = removalsOf(step, environment, found);
   console.log(`\n${step}:${removals.length === 0 ? ' nothing is left to do' : ''}`);
   for (const removal of removals) {
     console.log(`  ${describeRemoval(removal)}`);
   }
   if (step === 'empty') {
-    console.log(`  by yourself: redis-cli -u URL FLUSHALL, or remove ${environment.redis.instance}`);
+    console.log(
+      redis
+        ? '  take the keys of the gateway out of Redis at REDIS_URL'
+        : `  by yourself, or with REDIS_URL in the environment: empty Redis, or remove ${environment.redis.instance}`,
+    );
   }
   if (step === 'destroy-keys' && environment.areKeysLocal) {
     const volumes = 'persistentvolumeclaims --selector app.kubernetes.io/instance=gateway';

@@ -1,6 +1,7 @@
 /** `relay-gateway deprovision`: an environment is taken down, a step at a time, each of which is asked for by its name. */
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { duration, ValueError } from '../config/values.ts';
+import { duration, type RedisPlace, redisUrl, ValueError } from '../config/values.ts';
+import { ConfigError, type Environment as Variables } from '../config.ts';
 import { ENVIRONMENT_NAMES } from '../provision/environment.ts';
 import { REMOVAL_STEPS, type RemovalStep } from '../provision/removal.ts';
 
@@ -14,8 +15,12 @@ interface Given {
   readonly wait: number;
 }
 
-/** The command, for the program to add to its own. */
-export function deprovisionCommand(): Command {
+/**
+ * The command, for the program to add to its own.
+ *
+ * @param environment may say where Redis is, by REDIS_URL
+ */
+export function deprovisionCommand(environment: Variables): Command {
   const command = new Command('deprovision')
     .description(
       'Take an environment down, in steps: stop, empty, remove, destroy-keys. Without --step, tell what each has to do. ' +
@@ -30,24 +35,26 @@ export function deprovisionCommand(): Command {
     .option('--wait <time>', 'how long its processes may take to end', readTime, 600_000)
     .addHelpText(
       'after',
-      '\nEach step may be run again after a failure in its middle.\n' +
+      '\nEach step may be run again after a failure in its middle. With REDIS_URL in the environment, empty takes away what\n' +
+        'the gateway has there.\n' +
         'Exit codes: 0 done, 1 locked, not confirmed, out of order, or something failed, 2 bad usage.\n' +
         '\nExample:\n  $ relay-gateway deprovision --file environments/development.yaml --dry-run',
     );
-  return command.action(async ({ environment, file, step, dryRun, confirm, helmfile, wait }: Given) => {
-    const path = file ?? (environment && `environments/${environment}.yaml`);
+  return command.action(async ({ environment: name, file, step, dryRun, confirm, helmfile, wait }: Given) => {
+    const path = file ?? (name && `environments/${name}.yaml`);
     if (!path) {
       command.error('error: --environment or --file says what to take down');
     }
     const { deprovision } = await import('./deprovision-steps.ts');
     process.exitCode = await deprovision({
       file: path as string,
-      name: environment,
+      name,
       step,
       isDry: dryRun ?? false,
       confirmation: confirm,
       helmfile,
       patience: wait,
+      redis: readRedis(environment['REDIS_URL']),
     });
   });
 }
@@ -64,5 +71,14 @@ function readTime(text: string): number {
     return duration('1s', '1h')(text);
   } catch (error) {
     throw error instanceof ValueError ? new InvalidArgumentError(`It ${error.message}.`) : error;
+  }
+}
+
+/** @throws ConfigError */
+function readRedis(url: string | undefined): RedisPlace | undefined {
+  try {
+    return url ? redisUrl(url) : undefined;
+  } catch (error) {
+    throw error instanceof ValueError ? new ConfigError([`REDIS_URL ${error.message}`]) : error;
   }
 }

@@ -103,7 +103,7 @@ const OTHERS: Readonly<Record<string, () => Promise<Command>>> = {
   certificate: async () => (await import('./certificate.ts')).certificateCommand(process.env),
   cost: async () => (await import('./cost.ts')).costCommand(),
   provision: async () => (await import('./provision.ts')).provisionCommand(),
-  deprovision: async () => (await import('./deprovision.ts')).deprovisionCommand(),
+  deprovision: async () => (await import('./deprovision.ts')).deprovisionCommand(process.env),
   quickstart: async () => (await import('./quickstart.ts')).quickstartCommand(),
   ping: async () => (await import('./ping.ts')).pingCommand(),
   courier: async () => (await import('./courier.ts')).courierCommand(),

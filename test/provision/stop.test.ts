@@ -10,6 +10,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { Redis } from 'ioredis';
 import { needsCloud } from '../support/cloud.ts';
 import { projectRoot, type SpawnedGateway, spawnGateway } from '../support/gateway.ts';
 import { type GuardedCloud, startGuardedCloud } from '../support/guarded-cloud.ts';
@@ -121,7 +122,19 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
     const again = await run('--step', 'stop');
     assert.equal(again.code, 0, again.stderr);
     assert.match(again.stdout, /^stop: no process of the gateway is at work$/m);
+    // With what it had in Redis, and nobody else's.
+    const { url } = cloud.redis;
+    const keys = async () => (await redis.keys('*')).sort();
+    const redis = new Redis(url);
+    await redis.set('of-somebody-else', 'relay-gateway:gateway.test:');
+    await redis.set('relay-gateway:gateway.test:meter:a', '1');
+    await redis.set('{relay-gateway:gateway.test:cargo}:due', '1');
+    await redis.set('relay-gateway:other.gateway.test:meter:a', '1');
+    const emptied = await runRelayGateway(parameters('--step', 'empty'), { PATH: folder, REDIS_URL: url });
+    assert.equal(emptied.code, 0, emptied.stderr);
+    assert.deepEqual(await keys(), ['of-somebody-else', 'relay-gateway:other.gateway.test:meter:a']);
     assert.equal((await run('--step', 'empty')).code, 0);
+    redis.disconnect();
   });
 
   /** Resolves when the program was called that notes its calls in this file. */
