@@ -2,12 +2,13 @@
  * How a door says no: each door maps what was thrown to a status in one place, and the answer and its log line are made
  * here.
  */
-import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { TraceIds } from '../../gateway/errors.ts';
 import { StoreError } from '../../gateway/ports.ts';
 import { HttpError, RETRY_AFTER } from './http-error.ts';
+import { STATUS_CODES } from './node-http.ts';
 import type { RequestBodies } from './request-bodies.ts';
 
 /** What a client is told. */
