@@ -3,6 +3,7 @@
  *
  * What is made last ends first, and whatever fails half-way ends what was made before it.
  */
+import { setImmediate } from 'node:timers/promises';
 import { keepHouse, watchBlocks } from './compose/chores.ts';
 import { controlAnswers } from './compose/control.ts';
 import { type Core, openCore } from './compose/core.ts';
@@ -68,11 +69,6 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   stack.defer(() => stop(AbortSignal.timeout(config.gracePeriod)));
   await listenAll(servers);
   checks.push(...servers);
-  if (config.services.includes('worker')) {
-    // Nobody waits for them: the doors are open meanwhile.
-    workers = startWorkers(config, logger, core, telemetry);
-    void workers.then((started) => checks.push(...started));
-  }
   stack.use(watchGateway(config, logger, { telemetry, core, checks: rounds, servers }));
 
   const debug = stack.use(
@@ -87,6 +83,12 @@ export async function startGateway(config: Config, logger: Logger, clock?: Clock
   stack.use(await openControlSocket(controlSocketPath(config.dataDirectory), answers));
   stack.use(keepHouse(config, logger, core));
   stack.use(watchBlocks(logger, core));
+
+  if (config.services.includes('worker')) {
+    // Nobody waits for them: the doors are open, and the gateway is ready, before they are loaded.
+    workers = startWorkers(config, logger, core, telemetry);
+    void workers.then((started) => checks.push(...started));
+  }
 
   const resources = stack.move();
   return {
@@ -112,6 +114,7 @@ async function listenAll(servers: readonly Server[]): Promise<void> {
 }
 
 async function startWorkers(config: Config, logger: Logger, core: Core, telemetry: Telemetry): Promise<Worker[]> {
+  await setImmediate();
   const { startInternetDelivery, startCargoWorker } = await import('./compose/workers.ts');
   return [startInternetDelivery(config, logger, core), startCargoWorker(logger, core, telemetry.onCargo)];
 }

@@ -40,7 +40,7 @@ export function backupCommand(environment: Environment): Command {
 }
 
 async function backUp(environment: Environment, to: string, json: true | undefined): Promise<void> {
-  const { makeBackup } = await import('../compose/backup.ts');
+  const { makeBackup, noteSharedBackup } = await import('../compose/backup.ts');
   const { askGateway } = await import('./control.ts');
   const config = readConfig(environment);
   const recipient = config.recoveryPublicKey;
@@ -56,7 +56,11 @@ async function backUp(environment: Environment, to: string, json: true | undefin
   } else {
     const note = { time: `${instant}`, records: `${records}`, octets: `${octets}` };
     // The backup is whole whatever becomes of this; without it the gateway takes the last one for older.
-    await askGateway(environment, 'POST backup/done', note).catch((error: Error) => {
+    const noting: Promise<unknown> =
+      config.records === 'local'
+        ? askGateway(environment, 'POST backup/done', note)
+        : noteSharedBackup(config, note, machineClock);
+    await noting.catch((error: Error) => {
       console.error(`The backup is whole, but when it was could not be noted: ${error.message}`);
     });
   }

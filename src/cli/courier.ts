@@ -1,6 +1,6 @@
 /** `relay-gateway courier`: carries cargo between gateways, as a courier's app does. */
 import { readFile } from 'node:fs/promises';
-import { type Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { ProgressBar } from './progress-bar.ts';
 
 const FAULT = 1;
@@ -17,11 +17,11 @@ interface CollectOptions extends Options {
   readonly out: string;
 }
 
-/** Adds the command to the program's. */
-export function addCourierCommand(program: Command): void {
-  const courier = program
-    .command('courier')
-    .description('Carry cargo to and from a gateway. May be interrupted and run again.');
+/** The command, for the program to add to its own. */
+export function courierCommand(): Command {
+  const courier = new Command('courier').description(
+    'Carry cargo to and from a gateway. May be interrupted and run again.',
+  );
   withCommonOptions(courier.command('collect'))
     .description("Collect the cargo that a private gateway's authorization (CCA) lets one have.")
     .requiredOption('--cca <file>', 'the CCA, as the private gateway made it')
@@ -33,6 +33,7 @@ export function addCourierCommand(program: Command): void {
     .argument('<folder>', 'where the cargo is')
     .addHelpText('after', '\nExit codes: 0 all was delivered, 1 it was not, 2 bad usage.')
     .action(deliver);
+  return courier;
 }
 
 function withCommonOptions(command: Command): Command {

@@ -1,31 +1,14 @@
 /**
  * The `relay-gateway` command: reads the command line and the environment, and runs one command of this folder.
  *
- * Exit codes: 0 clean, 1 fault, 2 bad configuration or usage. Commands are loaded when they are called, so that each
- * starts fast.
+ * Exit codes: 0 clean, 1 fault, 2 bad configuration or usage. Of the commands only the one that is called is loaded, so
+ * that each starts fast; for help and after a slip, all are.
  */
 import { readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config.ts';
-import { backupCommand } from './backup.ts';
-import { certificateCommand } from './certificate.ts';
-import { costCommand } from './cost.ts';
-import { addCourierCommand } from './courier.ts';
-import { debugCommand } from './debug.ts';
-import { deprovisionCommand } from './deprovision.ts';
-import { migrateCommand } from './migrate.ts';
-import { peersCommand } from './peers.ts';
-import { pingCommand } from './ping.ts';
-import { provisionCommand } from './provision.ts';
-import { queueCommand } from './queue.ts';
-import { quickstartCommand } from './quickstart.ts';
-import { recoverCommand } from './recover.ts';
-import { recoveryKeyCommand } from './recovery-key.ts';
-import { restoreCommand } from './restore.ts';
-import { rotateCommands } from './rotate.ts';
-import { storeCommand } from './store.ts';
 
 const FAULT = 1;
 const BAD_USAGE = 2;
@@ -90,41 +73,62 @@ program
   .command('trace')
   .description('Print where a parcel has been, where it waits, and why it was refused; also while the gateway runs.')
   .argument('<parcel-id>', "the parcel's RAMF message id, or the trace id of a log line")
+  .option(
+    '--logs <file...>',
+    'what the logs of any number of processes tell, in place of one journal; - reads standard input',
+  )
   .option('--json', 'print JSON')
-  .action(async (id: string, options: { json?: true }) => {
+  .addHelpText(
+    'after',
+    '\nExample:\n  $ kubectl logs --selector app.kubernetes.io/name=relay-gateway --tail -1 | relay-gateway trace ID --logs -',
+  )
+  .action(async (id: string, options: { logs?: string[]; json?: true }) => {
     const { trace } = await import('./trace.ts');
     process.exitCode = await trace(process.env, id, options);
   });
 
-for (const command of [
-  peersCommand(process.env),
-  queueCommand(process.env),
-  storeCommand(process.env),
-  recoveryKeyCommand(),
-  backupCommand(process.env),
-  restoreCommand(process.env),
-  recoverCommand(process.env),
-  ...rotateCommands(process.env),
-  migrateCommand(process.env),
-  debugCommand(process.env),
-  certificateCommand(process.env),
-  costCommand(),
-  provisionCommand(),
-  deprovisionCommand(),
-  quickstartCommand(),
-  pingCommand(),
-]) {
+/** Those whose arguments and options stand in a file of their own, in the order in which help tells them. */
+const OTHERS: Readonly<Record<string, () => Promise<Command>>> = {
+  peers: async () => (await import('./peers.ts')).peersCommand(process.env),
+  queue: async () => (await import('./queue.ts')).queueCommand(process.env),
+  store: async () => (await import('./store.ts')).storeCommand(process.env),
+  'recovery-key': async () => (await import('./recovery-key.ts')).recoveryKeyCommand(),
+  backup: async () => (await import('./backup.ts')).backupCommand(process.env),
+  restore: async () => (await import('./restore.ts')).restoreCommand(process.env),
+  recover: async () => (await import('./recover.ts')).recoverCommand(process.env),
+  'rotate-certificate': async () => (await import('./rotate.ts')).rotateCertificateCommand(process.env),
+  'rotate-key': async () => (await import('./rotate.ts')).rotateKeyCommand(process.env),
+  migrate: async () => (await import('./migrate.ts')).migrateCommand(process.env),
+  debug: async () => (await import('./debug.ts')).debugCommand(process.env),
+  certificate: async () => (await import('./certificate.ts')).certificateCommand(process.env),
+  cost: async () => (await import('./cost.ts')).costCommand(),
+  provision: async () => (await import('./provision.ts')).provisionCommand(),
+  deprovision: async () => (await import('./deprovision.ts')).deprovisionCommand(process.env),
+  quickstart: async () => (await import('./quickstart.ts')).quickstartCommand(),
+  ping: async () => (await import('./ping.ts')).pingCommand(),
+  courier: async () => (await import('./courier.ts')).courierCommand(),
+};
+
+for (const command of await calledCommands(process.argv[2] ?? '')) {
   program.addCommand(command.copyInheritedSettings(program));
   for (const sub of command.commands) {
     sub.copyInheritedSettings(program);
   }
 }
-addCourierCommand(program);
 
 try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = exitCode(error);
+}
+
+/** Those that commander needs to know for a command line that starts with this word. */
+async function calledCommands(word: string): Promise<Command[]> {
+  if (program.commands.some((command) => command.name() === word)) {
+    return [];
+  }
+  const called = Object.hasOwn(OTHERS, word) ? OTHERS[word] : undefined;
+  return called ? [await called()] : Promise.all(Object.values(OTHERS).map((load) => load()));
 }
 
 /** Tells a person what went wrong, unless commander has done so. */

@@ -74,7 +74,7 @@ async function migrate(environment: Environment, files: readonly string[], optio
   }
 }
 
-function describe({ isDryRun, nodeId, taken, present, skipped, isComplete }: MigrationReport): string {
+function describe({ isDryRun, nodeId, taken, present, skipped, remaining, isComplete }: MigrationReport): string {
   const kinds = [...new Set([...Object.keys(taken), ...Object.keys(present)])].sort();
   const rows = kinds.map((kind) => [
     kind,
@@ -90,6 +90,9 @@ function describe({ isDryRun, nodeId, taken, present, skipped, isComplete }: Mig
     nodeId === undefined ? 'No identity was taken over' : `Node id  ${nodeId}`,
     ...(rows.length > 0 ? [table(rows)] : []),
     ...lines,
+    remaining === undefined
+      ? 'The old bucket was not looked at: --bucket moves what waits in it'
+      : `Objects that remain in the old bucket: ${remaining}`,
     isComplete ? 'Nothing is missing' : 'Something was skipped that may be missed: see above',
   ].join('\n');
 }

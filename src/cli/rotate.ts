@@ -13,40 +13,45 @@ interface RotateOptions {
   readonly json?: true;
 }
 
-/** The commands, for the program to add to its own. */
-export function rotateCommands(environment: Environment): Command[] {
-  const ask = async <Answer>(what: string, { force, dryRun }: RotateOptions): Promise<Answer> => {
-    const { askGateway } = await import('./control.ts');
-    const parameters = { ...(force && { force: 'true' }), ...(dryRun && { dryRun: 'true' }) };
-    return askGateway<Answer>(environment, `POST identity/${what}`, parameters, { timeout: TIMEOUT });
-  };
-  const certificate = new Command('rotate-certificate')
+/** The command, for the program to add to its own. */
+export function rotateCertificateCommand(environment: Environment): Command {
+  const command = new Command('rotate-certificate')
     .description(
       "Make this gateway's next certificate where it is due, also while it runs. Housekeeping does so too; run it as " +
         'often as you like.',
     )
-    .option('--force', 'make one now, whether it is due or not')
-    .action(async (options: RotateOptions) => {
-      const outcome = await ask<CertificateRotated>('rotate-certificate', options);
-      console.log(options.json ? JSON.stringify(outcome, undefined, 2) : describeCertificate(outcome));
-    });
-  const key = new Command('rotate-key')
+    .option('--force', 'make one now, whether it is due or not');
+  return withRotation(command, environment, describeCertificate);
+}
+
+/** The command, for the program to add to its own. */
+export function rotateKeyCommand(environment: Environment): Command {
+  const command = new Command('rotate-key')
     .description(
       'Make a new identity key, which issues from now on, also while the gateway runs. Earlier keys are served until ' +
         'they end. Within a day of the last rotation it does nothing, so that it may be run again.',
     )
-    .option('--force', 'also within a day of the last rotation')
-    .action(async (options: RotateOptions) => {
-      const outcome = await ask<KeyRotated>('rotate-key', options);
-      console.log(options.json ? JSON.stringify(outcome, undefined, 2) : describeKey(outcome));
+    .option('--force', 'also within a day of the last rotation');
+  return withRotation(command, environment, describeKey);
+}
+
+/** What both have; a command has the name of what it asks for. */
+function withRotation<Answer>(
+  command: Command,
+  environment: Environment,
+  describe: (answer: Answer) => string,
+): Command {
+  return command
+    .option('--dry-run', 'say what would be done, and do nothing')
+    .option('--json', 'print JSON')
+    .addHelpText('after', `\nExample:\n  $ relay-gateway ${command.name()} --dry-run`)
+    .action(async ({ force, dryRun, json }: RotateOptions) => {
+      const { askGateway } = await import('./control.ts');
+      const parameters = { ...(force && { force: 'true' }), ...(dryRun && { dryRun: 'true' }) };
+      const what = `POST identity/${command.name()}`;
+      const outcome = await askGateway<Answer>(environment, what, parameters, { timeout: TIMEOUT });
+      console.log(json ? JSON.stringify(outcome, undefined, 2) : describe(outcome));
     });
-  for (const command of [certificate, key]) {
-    command
-      .option('--dry-run', 'say what would be done, and do nothing')
-      .option('--json', 'print JSON')
-      .addHelpText('after', `\nExample:\n  $ relay-gateway ${command.name()} --dry-run`);
-  }
-  return [certificate, key];
 }
 
 function describeCertificate({ isRotated, isDryRun, serialNumber, notAfter }: CertificateRotated): string {

@@ -4,16 +4,28 @@ import type { Hop, ParcelTrace, TraceReport, Wait } from '../services/control/tr
 import { askGateway } from './control.ts';
 import { table } from './table.ts';
 
-/** @returns the exit code: 1 when nothing is known */
-export async function trace(environment: Environment, id: string, { json }: { json?: true }): Promise<number> {
-  const report = await askGateway<TraceReport>(environment, 'GET trace', { id }, { timeout: 60_000 });
+/**
+ * @param options.logs files with log lines to be read, in place of asking a gateway
+ * @returns the exit code: 1 when nothing is known
+ */
+export async function trace(
+  environment: Environment,
+  id: string,
+  { logs, json }: { logs?: readonly string[]; json?: true },
+): Promise<number> {
+  const report = logs
+    ? await (await import('./log-trace.ts')).traceLogs(id, logs)
+    : await askGateway<TraceReport>(environment, 'GET trace', { id }, { timeout: 60_000 });
   const isKnown = report.parcels.length > 0;
   if (json) {
     console.log(JSON.stringify(report, undefined, 2));
   } else if (isKnown) {
     console.log(report.parcels.map(describe).join('\n\n'));
   } else {
-    console.error(`Nothing is known of ${id}: it never came, or the journal has forgotten it (JOURNAL_OCTETS)`);
+    const why = logs
+      ? 'these logs do not have it (LOG_LEVEL=info has it)'
+      : 'the journal has forgotten it (JOURNAL_OCTETS)';
+    console.error(`Nothing is known of ${id}: it never came, or ${why}`);
   }
   return isKnown ? 0 : 1;
 }
@@ -29,9 +41,9 @@ function describe({ parcel, sender, recipient, hops, waits }: ParcelTrace): stri
       hops.map((hop) => [hop.time, hop.event, describeHop(hop)]),
       '  ',
     ),
-    ...waits.map(describeWait),
+    ...(waits ?? []).map(describeWait),
   ];
-  if (waits.length === 0) {
+  if (waits?.length === 0) {
     lines.push('It waits nowhere in this gateway');
   }
   return lines.join('\n');

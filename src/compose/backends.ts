@@ -89,7 +89,7 @@ export async function openBackends(config: Config, logger: Logger | undefined, c
     identityKeys,
     wrapping,
     journal,
-    joinFleet: () => joinFleet(config, { records, bucket }),
+    joinFleet: () => joinFleet(config, { records, bucket, keyLabels: kms?.labels, log: logger }),
     checks: [...stores, ...checkOf('redis', shared, OPTIONAL), ...checkOf('kms', kms, OPTIONAL)],
     async check() {
       await Promise.all(stores.map((store) => store.check()));

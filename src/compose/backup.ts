@@ -17,6 +17,8 @@ import { Identity } from '../gateway/identity.ts';
 import type { Clock, IdentityKeys, Records, RecordsSnapshot } from '../gateway/ports.ts';
 import type { Logger } from '../log.ts';
 import { machineRandom } from '../machine.ts';
+import { noteBackup } from '../services/control/backup-order.ts';
+import type { ControlParameters } from '../services/control/control-socket.ts';
 import { openBackends } from './backends.ts';
 import { type BackupPlace, openNewPlace } from './backup-place.ts';
 
@@ -55,6 +57,18 @@ export async function makeBackup(
   });
   const written = await place.write(octets);
   return { id, place: place.name, instant, octets: written, damaged: snapshot.damaged, ...contents() };
+}
+
+/**
+ * Notes in records that processes share when the last backup was; a backup's Job has no rights on keys or messages, and needs
+ * none for that.
+ *
+ * @param note as `noteBackup` takes it
+ * @throws StoreError
+ */
+export async function noteSharedBackup(config: Config, note: ControlParameters, clock: Clock): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  await noteBackup(await openRecords(config, clock, stack), note);
 }
 
 interface Source extends AsyncDisposable {

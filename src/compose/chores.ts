@@ -6,6 +6,7 @@ import type { Logger } from '../log.ts';
 import { machineChance, machineRandom } from '../machine.ts';
 import { type Chore, Housekeeping } from '../workers/housekeeping.ts';
 import type { Core } from './core.ts';
+import { isIssuing } from './issuing.ts';
 
 /** How often a process looks whether private gateways were blocked, or something revoked, in milliseconds. */
 const BLOCKS_LOOK = 3000;
@@ -33,18 +34,18 @@ export function watchBlocks(logger: Logger, { peers, revocations }: Core): House
 
 /**
  * What must be looked after now and then. Where processes share the records, what need be done once is done by the one
- * that has the lease on it: it passes on two rounds after its holder died, and at once when that stops in order.
+ * that has the lease on it, of those that may sign: it passes on two rounds after its holder died, and at once when that
+ * stops in order. By another lease, each on its own, all tell that they live.
  */
 export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisposable {
   const { identity, backends, storage, cargo, clock } = core;
+  const { records } = backends;
   const isAlone = config.records === 'local';
-  const lease = new Lease({
-    records: backends.records,
-    clock,
-    name: 'housekeeping',
-    holder: machineRandom(8).toString('hex'),
-    duration: 2 * config.housekeepingPeriod + LEASE_MARGIN,
-  });
+  const id = machineRandom(8).toString('hex');
+  const duration = 2 * config.housekeepingPeriod + LEASE_MARGIN;
+  const holder = `${config.services.join(',')} (${id})`;
+  const lease = new Lease({ records, clock, name: 'housekeeping', holder, duration });
+  const life = new Lease({ records, clock, name: `process/${id}`, holder, duration });
   let isHolder = isAlone;
   const holdLease = async () => {
     const before = isHolder;
@@ -56,6 +57,7 @@ export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisp
       logger.debug('Housekeeping for all processes is done by another');
     }
   };
+  const holdLife = async () => void (await life.hold());
   const shared: Chore[] = [
     ...backends.sharedChores,
     { name: 'cargo', run: () => cargo.requeue() },
@@ -63,7 +65,8 @@ export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisp
   ];
   const housekeeping = new Housekeeping({
     chores: [
-      ...(isAlone ? [] : [{ name: 'lease', run: holdLease }]),
+      ...(isAlone ? [] : [{ name: 'life', run: holdLife }]),
+      ...(isAlone || !isIssuing(config) ? [] : [{ name: 'lease', run: holdLease }]),
       // What another process has made is to be known here, too.
       { name: 'identity', run: () => (isHolder ? identity.refresh() : identity.reload()) },
       ...backends.ownChores,
@@ -78,9 +81,9 @@ export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisp
   return {
     async [Symbol.asyncDispose]() {
       await housekeeping[Symbol.asyncDispose]();
-      if (isHolder && !isAlone) {
-        // It would run out by itself.
-        await lease.release().catch(() => undefined);
+      if (!isAlone) {
+        // They would run out by themselves.
+        await Promise.all([lease, life].map((held) => held.release().catch(() => undefined)));
       }
     },
   };

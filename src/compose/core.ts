@@ -22,6 +22,7 @@ import { MINUTE } from '../gateway/time.ts';
 import type { Logger } from '../log.ts';
 import { machineClock, machineRandom, newMachineKeyPair } from '../machine.ts';
 import { type Backends, openBackends } from './backends.ts';
+import { isIssuing } from './issuing.ts';
 import { patiently as retried } from './patience.ts';
 
 /** The stores and what lives in them: all that a command needs which serves nobody. */
@@ -80,6 +81,7 @@ export async function openCore(
       clock,
       // Who shares the records learns of a new key within a round of housekeeping, or two where a store was away.
       takeover: config.records === 'local' ? 0 : 2 * config.housekeepingPeriod + MINUTE,
+      isIssuer: isIssuing(config),
     }),
   );
   const peers = stack.use(await Peers.open({ records, signals, clock, policy: config.registrationPolicy }));

@@ -1,11 +1,14 @@
 /**
  * One identity, one fleet: processes that share anything must agree where all of it is.
  *
- * The first process notes this in the records and in the bucket, each naming the other; whoever finds something else noted
- * is about to serve the same private gateways from other stores, and does not start.
+ * The first process notes this in the records and in the bucket, each naming the other; of the keys in KMS, labels say it,
+ * set by whoever made them. Whoever finds something else said is about to serve the same private gateways from other stores,
+ * and does not start.
  */
+import { type Labels, type OwnerLabel, ownerLabels } from '../backends/gcp/kms/key-labels.ts';
 import { type Config, ConfigError, localKinds } from '../config.ts';
 import type { Records } from '../gateway/ports.ts';
+import type { Logger } from '../log.ts';
 
 /** What must be the same in all processes, by variable. */
 type FleetNote = Readonly<Record<string, string>>;
@@ -26,16 +29,24 @@ interface NotePlace {
   noteOnce(name: string, note: FleetNote): Promise<FleetNote>;
 }
 
-/**
- * @param bucket where messages are; undefined where they are kept locally
- * @throws ConfigError when this process belongs to another fleet; StoreError
- */
-export async function joinFleet(
-  config: Config,
-  { records, bucket }: { records: Records; bucket: Omit<NotePlace, 'place'> | undefined },
-): Promise<void> {
+/** What is joined. */
+interface FleetParts {
+  readonly records: Records;
+  /** Where messages are; undefined where they are kept locally. */
+  readonly bucket: Omit<NotePlace, 'place'> | undefined;
+  /** Of the key in KMS that signs; undefined where keys are kept locally. */
+  readonly keyLabels: Labels | undefined;
+  readonly log: Pick<Logger, 'warn'> | undefined;
+}
+
+/** @throws ConfigError when this process belongs to another fleet; StoreError */
+export async function joinFleet(config: Config, { records, bucket, keyLabels, log }: FleetParts): Promise<void> {
   if (localKinds(config).length === ALL_KINDS) {
     return;
+  }
+  if (keyLabels) {
+    // First, since nothing is made by it.
+    compareLabels(config, keyLabels, log);
   }
   const note = fleetNote(config);
   // The bucket first: in another database nothing is to be made before.
@@ -55,6 +66,37 @@ export async function joinFleet(
     if (faults.length > 0) {
       throw new ConfigError(faults);
     }
+  }
+}
+
+/** What a label is of. */
+const LABELLED: Readonly<Record<OwnerLabel, string>> = {
+  'internet-address': 'INTERNET_ADDRESS',
+  bucket: 'GCS_BUCKET',
+  project: 'GCP_PROJECT',
+  database: 'FIRESTORE_DATABASE',
+};
+
+/** Two fleets with a bucket and a database each, and one key, have only its labels to be told by. */
+function compareLabels(config: Config, labels: Labels, log: FleetParts['log']): void {
+  const { internetAddress, kmsKeyRing, kmsIdentityKey, gcpProject: project = '', firestoreDatabase: id } = config;
+  const own = ownerLabels({
+    internetAddress,
+    bucket: config.objectStore === 'gcs' ? config.gcsBucket : undefined,
+    database: config.records === 'firestore' ? { project, id } : undefined,
+  });
+  const key = `${kmsKeyRing}/cryptoKeys/${kmsIdentityKey}`;
+  const names = Object.keys(own) as OwnerLabel[];
+  const faults = names
+    .filter((name) => labels[name] !== undefined && labels[name] !== own[name])
+    .map((name) => `${LABELLED[name]} makes label ${name} ${own[name]} here, but it is ${labels[name]} on ${key}`);
+  if (faults.length > 0) {
+    throw new ConfigError(faults);
+  }
+  const missing = names.filter((name) => labels[name] === undefined);
+  if (missing.length > 0) {
+    const wanted = missing.map((name) => `${name}=${own[name]}`).join(',');
+    log?.warn({ key, labels: wanted }, 'The identity key has no labels that say whose it is; set them');
   }
 }
 

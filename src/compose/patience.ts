@@ -1,5 +1,6 @@
 /** Waits at the start for what is away, as each backend does while it is opened; and tells of it now and then. */
 import { setTimeout as pause } from 'node:timers/promises';
+import { GatewayError } from '../gateway/errors.ts';
 import { StoreError } from '../gateway/ports.ts';
 import type { Logger } from '../log.ts';
 
@@ -8,10 +9,10 @@ const PAUSE = 1000;
 const TELL_INTERVAL = 15_000;
 
 /**
- * Has something done, again and again while a store is away.
+ * Has something done, again and again while a store is away or other processes have still to make the identity.
  *
  * @param options.until by `performance.now()`
- * @throws StoreError when it is still away then; whatever else goes wrong at once
+ * @throws StoreError when it is still away then, GatewayError IDENTITY_PENDING; whatever else goes wrong at once
  */
 export async function patiently<Outcome>(
   attempt: () => Promise<Outcome>,
@@ -22,10 +23,12 @@ export async function patiently<Outcome>(
       return await attempt();
     } catch (error) {
       const isAway = error instanceof StoreError && error.code === 'STORE_AWAY';
-      if (!isAway || performance.now() + PAUSE > until) {
+      const isPending = error instanceof GatewayError && error.code === 'IDENTITY_PENDING';
+      if (!(isAway || isPending) || performance.now() + PAUSE > until) {
         throw error;
       }
-      told.warn({ reason: error.message }, 'A store is away; waiting for it');
+      const what = isAway ? 'A store is away; waiting for it' : 'Waiting for another process to make the identity';
+      told.warn({ reason: error.message }, what);
     }
   }
 }

@@ -14,6 +14,7 @@ import type { Logger } from '../log.ts';
 import { machineRandom } from '../machine.ts';
 import { openBackends } from './backends.ts';
 import { openCore } from './core.ts';
+import { liveProcessesIn } from './live-processes.ts';
 
 /** For how long what was found may be mended, in milliseconds. */
 export const RECOVERY_LIFETIME = DAY;
@@ -146,11 +147,12 @@ const UNFINISHED_RESTORE: RecoveryFault = {
 
 /** Whoever is at work on shared records has a lease, or takes one within minutes. */
 async function requireNobody(records: Records): Promise<void> {
-  for await (const { expiry } of records.list('leases')) {
-    const until = expiry === undefined ? '' : ` until ${new Date(expiry).toISOString()}`;
+  const [live] = await liveProcessesIn(records);
+  if (live) {
+    const until = live.until === undefined ? '' : ` until ${new Date(live.until).toISOString()}`;
     throw new RecoveryError(
       'GATEWAY_LIVE',
-      `A process of the gateway has work in hand${until}: stop all processes, and wait until then`,
+      `A process of the gateway, ${live.holder}, has a lease${until}: stop all processes, and wait until then`,
     );
   }
 }

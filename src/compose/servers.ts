@@ -1,22 +1,15 @@
 /** Configuration to objects: the servers of the chosen services, given what they need. */
 
 import type { Config, ServiceName } from '../config.ts';
-import { DEFAULT_CARGO_SIZES } from '../gateway/cargo/cargo-collection.ts';
-import { CargoCollections } from '../gateway/cargo/cargo-collections.ts';
-import { CargoDelivery } from '../gateway/cargo/cargo-delivery.ts';
 import { ParcelCollections } from '../gateway/parcel-collections.ts';
 import { Registration } from '../gateway/registration.ts';
 import { MINUTE, SECOND } from '../gateway/time.ts';
 import type { Logger } from '../log.ts';
 import { machineRandom } from '../machine.ts';
-import { collectCargo } from '../services/cogrpc/collect-cargo.ts';
-import { deliverCargo } from '../services/cogrpc/deliver-cargo.ts';
-import { createCogRpcServer } from '../services/cogrpc/server.ts';
 import { serveCollection } from '../services/collection/collection.ts';
 import { AddressLimits } from '../services/http/address-limits.ts';
 import { BodyBudget } from '../services/http/request-bodies.ts';
 import { createHttpServer, type HttpServer } from '../services/http/server.ts';
-import type { TlsFiles } from '../services/http/tls-certificate.ts';
 import { type OpsParts, serveOps } from '../services/ops/ops.ts';
 import { servePoHttp } from '../services/pohttp/pohttp.ts';
 import { servePoWeb } from '../services/poweb/poweb.ts';
@@ -24,6 +17,7 @@ import type { Server } from '../services/service.ts';
 import { TEXT_FORMAT } from '../telemetry/metrics.ts';
 import type { Core } from './core.ts';
 import type { Telemetry } from './telemetry.ts';
+import { tlsFiles } from './tls-files.ts';
 
 /** Room for one message of any size, in octets. */
 const LARGEST_BODY = 10 * 1024 * 1024;
@@ -118,6 +112,8 @@ export async function openServers(
     servers.push(server);
   }
   if (isChosen('cogrpc')) {
+    // A library of its own, which only this door needs.
+    const { openCogRpc } = await import('./cogrpc.ts');
     servers.push(await openCogRpc(config, logger, core, telemetry));
   }
   if (isChosen('ops')) {
@@ -128,55 +124,4 @@ export async function openServers(
     servers.push(server);
   }
   return servers;
-}
-
-/** The door of couriers. */
-function openCogRpc(config: Config, logger: Logger, core: Core, telemetry: Telemetry): Promise<Server> {
-  const { identity, backends, cargo, revocations, certificates, peers, clock, storage } = core;
-  const { records, signals, journal } = backends;
-  const delivery = new CargoDelivery({ identity, storage: cargo, revocations, certificates, clock, peers });
-  const collections = new CargoCollections({
-    identity,
-    mailboxes: storage.mailboxes,
-    collectedParcels: core.collected,
-    sessions: core.sessions,
-    records,
-    signals,
-    certificates,
-    random: machineRandom,
-    clock,
-    revocations,
-    peers,
-    journal,
-    sizes: { start: Math.min(DEFAULT_CARGO_SIZES.start, config.cargoSize), most: config.cargoSize },
-  });
-  return createCogRpcServer(
-    {
-      host: config.bindHost,
-      port: config.cogrpcPort,
-      log: logger,
-      tls: tlsFiles(config),
-      trustedProxies: config.trustedProxies,
-      checkStores: () => backends.check(),
-      onCallEnd: (method, status) => telemetry.metrics.called(method, status),
-      limits: {
-        maxConnections: config.connectionsPerPort,
-        maxConnectionsPerAddress: config.socketsPerAddress,
-        maxCalls: config.courierCalls,
-        maxCallsPerAddress: config.courierCallsPerAddress,
-        maxCallsPerConnection: config.courierCallsPerConnection,
-        callIdleTimeout: config.courierCallIdle,
-        connectionIdleTimeout: config.courierConnectionIdle,
-        connectionMaxAge: config.courierConnectionAge,
-      },
-    },
-    {
-      deliverCargo: deliverCargo(delivery, logger, { tell: telemetry.onCargo }),
-      collectCargo: collectCargo(collections, logger, telemetry.onCargo),
-    },
-  );
-}
-
-function tlsFiles({ tlsCertificateFile, tlsKeyFile }: Config): TlsFiles | undefined {
-  return tlsCertificateFile && tlsKeyFile ? { certificateFile: tlsCertificateFile, keyFile: tlsKeyFile } : undefined;
 }

@@ -48,7 +48,7 @@ export async function openTelemetry(config: Config, logger: Logger, clock: Clock
     onParcel(entry) {
       metrics.parcel(entry);
       tracing?.spans.parcel(entry);
-      logger.debug(entry, 'Message event');
+      logEvent(logger, entry);
     },
     onCargo(event) {
       metrics.cargo(event);
@@ -110,6 +110,20 @@ export function watchGateway(
   });
   counting.start();
   return counting;
+}
+
+/** What no door and no worker logs by itself, so that each event of a message is in one line, with its name in `event`. */
+function logEvent(logger: Logger, entry: JournalEntry): void {
+  const { event, door } = entry;
+  if (event === 'sent') {
+    logger.debug(entry, 'Message event');
+  } else if (event === 'moved') {
+    logger.info(entry, 'Parcel moved to its mailbox');
+  } else if (event === 'loaded') {
+    logger.info(entry, 'Parcel left in cargo');
+  } else if (event === 'acknowledged' && door === 'cargo') {
+    logger.info(entry, 'Parcel collected');
+  }
 }
 
 function addLookedMetrics({

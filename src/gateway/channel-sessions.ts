@@ -3,7 +3,12 @@
  * one of the sender's.
  */
 import { readEnvelopedData } from '../awala/cms/enveloped-data.ts';
-import { encryptMessage, type SessionAlgorithms } from '../awala/cms/write-enveloped-data.ts';
+import {
+  encryptMessage,
+  readSessionRecipient,
+  type SessionAlgorithms,
+  type SessionRecipient,
+} from '../awala/cms/write-enveloped-data.ts';
 import type { SessionKeyPair } from '../awala/session-key.ts';
 import { GatewayError } from './errors.ts';
 import type { PeerSessionKeys } from './peer-session-keys.ts';
@@ -77,6 +82,8 @@ interface OutgoingMessagesParts {
 export class OutgoingMessages implements AsyncDisposable {
   private readonly peer: string;
   private readonly parts: OutgoingMessagesParts;
+  /** The peer's newest key as it was read last. */
+  private recipient: SessionRecipient | undefined;
   private keys: SessionKeyPair[] = [];
   /** How many keys are made the next time. */
   private ahead = 1;
@@ -96,10 +103,14 @@ export class OutgoingMessages implements AsyncDisposable {
    */
   async encrypt(plaintext: readonly Buffer[]): Promise<Buffer[]> {
     const { sessionKeys, peerKeys, random, algorithms } = this.parts;
-    const recipient = await peerKeys.newest(this.peer);
-    if (!recipient) {
+    const newest = await peerKeys.newest(this.peer);
+    if (!newest) {
       throw new GatewayError('SESSION_KEY_UNKNOWN', `No session key of ${this.peer} is known`);
     }
+    if (!this.recipient?.keyId.equals(newest.keyId) || !this.recipient.publicKey.equals(newest.publicKey)) {
+      this.recipient = readSessionRecipient(newest);
+    }
+    const { recipient } = this;
     if (this.keys.length === 0) {
       const made = Array.from({ length: this.ahead }, () => sessionKeys.createForMessage(this.peer));
       this.keys = await Promise.all(made);

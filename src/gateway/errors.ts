@@ -9,6 +9,10 @@
 export type GatewayErrorCode =
   /** A key of this gateway, under which others are registered, is missing from the stores: it must not start without. */
   | 'IDENTITY_KEY_MISSING'
+  /** There is no identity yet that is valid, and this process may not make one. */
+  | 'IDENTITY_PENDING'
+  /** This process may not sign certificates of the gateway's own; others do. */
+  | 'ISSUING_ELSEWHERE'
   /** A backup is only half restored onto the stores: the gateway must not start on them. */
   | 'RESTORE_UNFINISHED'
   /** PoHTTP: the recipient is not behind this gateway, and PoHTTP never relays (protocol section 4). */

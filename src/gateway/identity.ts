@@ -7,7 +7,6 @@
  * so that a parcel costs no look-up.
  */
 import { type Certificate, readCertificate } from '../awala/pki/certificate.ts';
-import { issueCertificate } from '../awala/pki/issue-certificate.ts';
 import type { RsaPublicKey } from '../awala/pki/rsa-public-key.ts';
 import { GatewayError } from './errors.ts';
 import { IdentityKeyList, type OwnKey } from './identity-keys.ts';
@@ -41,6 +40,7 @@ export class Identity {
   private readonly random: Random;
   private readonly clock: Clock;
   private readonly takeover: number;
+  private readonly isIssuer: boolean;
   private readonly keyList: IdentityKeyList;
   /** Those that are served, oldest first. */
   private keys: readonly OwnKey[] = [];
@@ -54,16 +54,22 @@ export class Identity {
     this.random = parts.random;
     this.clock = parts.clock;
     this.takeover = parts.takeover ?? 0;
+    this.isIssuer = parts.isIssuer ?? true;
     this.keyList = new IdentityKeyList(parts);
   }
 
   /**
-   * Opens the identity in `records`, making its first key and certificate where there are none.
+   * Opens the identity in `records`, making its first key and certificate where there are none and it may.
    *
-   * @throws GatewayError IDENTITY_KEY_MISSING, StoreError
+   * @throws GatewayError IDENTITY_KEY_MISSING; IDENTITY_PENDING, where others have still to make it; StoreError
    */
   static async open(parts: IdentityParts): Promise<Identity> {
     const identity = new Identity(parts);
+    if (!identity.isIssuer) {
+      await identity.load();
+      identity.requireCertified();
+      return identity;
+    }
     try {
       await identity.refresh();
     } catch (error) {
@@ -135,7 +141,7 @@ export class Identity {
    *
    * @param options.isForced also within a day of the last rotation, which is otherwise taken for this one
    * @returns whether this call made a key
-   * @throws GatewayError IDENTITY_KEY_MISSING; StoreError
+   * @throws GatewayError IDENTITY_KEY_MISSING, ISSUING_ELSEWHERE; StoreError
    */
   async rotateKey({ isForced = false }: { isForced?: boolean } = {}): Promise<boolean> {
     await this.refresh();
@@ -158,7 +164,7 @@ export class Identity {
   /**
    * Makes a certificate now, whether one is due or not.
    *
-   * @throws GatewayError IDENTITY_KEY_MISSING; StoreError
+   * @throws GatewayError IDENTITY_KEY_MISSING, ISSUING_ELSEWHERE; StoreError
    */
   async renewCertificate(): Promise<void> {
     await this.refresh();
@@ -175,9 +181,11 @@ export class Identity {
    * Reads the records again and makes what is due: the first key, or a certificate while the last has 150 days left.
    * Housekeeping calls this; running it anywhere and any number of times is harmless.
    *
-   * @throws GatewayError IDENTITY_KEY_MISSING, when a key is gone that was used; StoreError
+   * @throws GatewayError IDENTITY_KEY_MISSING, when a key is gone that was used; ISSUING_ELSEWHERE, where this process may
+   *   make nothing; StoreError
    */
   async refresh(): Promise<void> {
+    this.requireIssuer();
     await this.load();
     const inNeed = this.needCertificates();
     for (const key of inNeed) {
@@ -191,6 +199,23 @@ export class Identity {
   /** Reads the records again, and changes nothing. @throws GatewayError IDENTITY_KEY_MISSING; StoreError */
   async reload(): Promise<void> {
     await this.load();
+  }
+
+  private requireIssuer(): void {
+    if (!this.isIssuer) {
+      throw new GatewayError(
+        'ISSUING_ELSEWHERE',
+        'This process has no right to sign certificates: ask one that has poweb, cogrpc or worker among its SERVICES',
+      );
+    }
+  }
+
+  /** What serves needs a key and a valid certificate of it. */
+  private requireCertified(): void {
+    const { nodeId } = this.issuingKey().publicKey;
+    if (!this.trusted().some(({ subjectId }) => subjectId === nodeId)) {
+      throw identityPending();
+    }
   }
 
   /** The key that issues, and the one that will, as far as their last certificates do not last. */
@@ -216,6 +241,9 @@ export class Identity {
     const certificates = await this.loadCertificates();
     let keys = await this.loadKeys(certificates);
     if (keys.length === 0 && mayBeNew && certificates.length === 0) {
+      if (!this.isIssuer) {
+        throw identityPending();
+      }
       keys = await this.makeFirstKey();
     }
     const isKnown = (nodeId: string) => keys.some((key) => key.publicKey.nodeId === nodeId);
@@ -264,6 +292,8 @@ export class Identity {
   ): Promise<void> {
     const now = this.clock.now();
     const notBefore = now - BACKDATING;
+    // Most starts and rounds of housekeeping issue nothing, and it takes long to load.
+    const { issueCertificate } = await import('../awala/pki/issue-certificate.ts');
     const certificate = await issueCertificate({
       subjectPublicKey: publicKey,
       issuer: { selfSignedWith: signing },
@@ -297,6 +327,16 @@ export interface IdentityParts {
    * refuses what another has issued under it. 0, as by default, where this process has the records for itself.
    */
   readonly takeover?: number;
+  /** Whether this process makes the key and certificates where they are due, as by default; else others do. */
+  readonly isIssuer?: boolean;
+}
+
+function identityPending(): GatewayError {
+  return new GatewayError(
+    'IDENTITY_PENDING',
+    'There is no valid certificate of this gateway, and this process may not sign one: start a process that has poweb, ' +
+      'cogrpc or worker among its SERVICES',
+  );
 }
 
 function lastToExpire(certificates: readonly Certificate[]): Certificate | undefined {

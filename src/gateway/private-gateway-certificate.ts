@@ -1,9 +1,8 @@
 /**
  * Certificates that this gateway issues to private gateways (RS-002): at registration, and in cargo before the earlier
- * one ends.
+ * one ends. What builds certificates is loaded when the first is issued: it takes longer than all else that a start loads.
  */
 import type { Certificate } from '../awala/pki/certificate.ts';
-import { issueCertificate } from '../awala/pki/issue-certificate.ts';
 import type { RsaPublicKey } from '../awala/pki/rsa-public-key.ts';
 import type { Identity } from './identity.ts';
 import type { Clock, Random } from './ports.ts';
@@ -40,6 +39,7 @@ export async function certifyPrivateGateway(
   }
   const issuer = identity.issuer();
   const notBefore = Math.max(now - BACKDATING, issuer.certificate.notBefore);
+  const { issueCertificate } = await import('../awala/pki/issue-certificate.ts');
   const certificate = await issueCertificate({
     subjectPublicKey: publicKey,
     issuer,

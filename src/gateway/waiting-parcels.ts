@@ -13,7 +13,7 @@ const AT_ONCE = 32;
 const OCTETS_AT_ONCE = 1024 * 1024;
 
 /**
- * Entries in the order of their arrival. Those that arrive meanwhile come last, if they come at all.
+ * Entries in the order of their arrival, a page at a time. Those that arrive meanwhile come last, if they come at all.
  *
  * @param isWanted asked of each entry, more than once
  * @throws StoreError
@@ -22,7 +22,7 @@ export async function* oldestFirst(
   list: () => AsyncIterable<ObjectEntry>,
   isWanted: (entry: ObjectEntry) => boolean,
   page: number = PAGE,
-): AsyncGenerator<ObjectEntry> {
+): AsyncGenerator<ObjectEntry[]> {
   let last: ObjectEntry | undefined;
   for (let isTruncated = true; isTruncated; ) {
     let entries: ObjectEntry[] = [];
@@ -43,72 +43,87 @@ export async function* oldestFirst(
       isTruncated = true;
     }
     last = entries.at(-1) ?? last;
-    yield* entries;
+    if (entries.length > 0) {
+      yield entries;
+    }
   }
+}
+
+/** A parcel with the entry that it was found by: a newer version may have come in its place. */
+export interface FoundParcel {
+  readonly entry: ObjectEntry;
+  readonly stored: StoredObject;
 }
 
 /**
  * Reads parcels in the order of their entries, the next ones while those before are used; those that are gone are passed
  * over. Many at once, since stores find them together for less than one after another.
  *
- * @returns each with the entry that it was found by: a newer version may have come in its place
+ * @returns as many together as were read at once
  * @throws StoreError
  */
 export async function* readParcels(
   mailboxes: Mailboxes,
-  entries: AsyncIterable<ObjectEntry>,
-): AsyncGenerator<{ entry: ObjectEntry; stored: StoredObject }> {
-  let ahead: Reading[] = [];
-  for await (const batch of batches(entries)) {
-    if (octetsOf(ahead.map(({ entry }) => entry)) + octetsOf(batch) > OCTETS_AT_ONCE) {
+  pages: AsyncIterable<readonly ObjectEntry[]>,
+): AsyncGenerator<FoundParcel[]> {
+  let ahead: Reading = { entries: [], octets: 0, parcels: [] };
+  for await (const page of pages) {
+    for (const { entries, octets } of batches(page)) {
+      if (ahead.octets + octets > OCTETS_AT_ONCE) {
+        yield* found(ahead);
+        ahead = { entries: [], octets: 0, parcels: [] };
+      }
+      const parcels = entries.map((entry) => mailboxes.read(entry.key, entry));
+      for (const parcel of parcels) {
+        // Told when its turn comes, unless whoever collects has left by then.
+        parcel.catch(() => undefined);
+      }
       yield* found(ahead);
-      ahead = [];
+      ahead = { entries, octets, parcels };
     }
-    const reading = batch.map((entry) => ({ entry, stored: mailboxes.read(entry.key, entry) }));
-    for (const { stored } of reading) {
-      // Told when its turn comes, unless whoever collects has left by then.
-      stored.catch(() => undefined);
-    }
-    yield* found(ahead);
-    ahead = reading;
   }
   yield* found(ahead);
 }
 
-/** An entry whose parcel is being read. */
-interface Reading {
-  readonly entry: ObjectEntry;
-  readonly stored: Promise<StoredObject | undefined>;
+/** Entries whose parcels may be read at once. */
+interface Batch {
+  readonly entries: readonly ObjectEntry[];
+  readonly octets: number;
 }
 
-function octetsOf(entries: readonly ObjectEntry[]): number {
-  return entries.reduce((sum, { size }) => sum + size, 0);
+interface Reading extends Batch {
+  readonly parcels: readonly Promise<StoredObject | undefined>[];
 }
 
-async function* found(reading: readonly Reading[]): AsyncGenerator<{ entry: ObjectEntry; stored: StoredObject }> {
-  for (const { entry, stored } of reading) {
-    const parcel = await stored;
-    if (parcel) {
-      yield { entry, stored: parcel };
+/** One array, or none where nothing was found. */
+async function* found({ entries, parcels }: Reading): AsyncGenerator<FoundParcel[]> {
+  const all: FoundParcel[] = [];
+  for (const [index, parcel] of parcels.entries()) {
+    const stored = await parcel;
+    if (stored) {
+      all.push({ entry: entries[index] as ObjectEntry, stored });
     }
+  }
+  if (all.length > 0) {
+    yield all;
   }
 }
 
 /** Entries in their order, as many together as may be read at once. */
-async function* batches(entries: AsyncIterable<ObjectEntry>): AsyncGenerator<ObjectEntry[]> {
-  let batch: ObjectEntry[] = [];
+function* batches(page: readonly ObjectEntry[]): Generator<Batch> {
+  let entries: ObjectEntry[] = [];
   let octets = 0;
-  for await (const entry of entries) {
-    if (batch.length > 0 && (batch.length >= AT_ONCE || octets + entry.size > OCTETS_AT_ONCE)) {
-      yield batch;
-      batch = [];
+  for (const entry of page) {
+    if (entries.length > 0 && (entries.length >= AT_ONCE || octets + entry.size > OCTETS_AT_ONCE)) {
+      yield { entries, octets };
+      entries = [];
       octets = 0;
     }
-    batch.push(entry);
+    entries.push(entry);
     octets += entry.size;
   }
-  if (batch.length > 0) {
-    yield batch;
+  if (entries.length > 0) {
+    yield { entries, octets };
   }
 }
 

@@ -13,8 +13,13 @@ export interface ExportLine {
   readonly text: string | undefined;
 }
 
-/** All lines that are not empty. @throws Error when the file cannot be read */
-export async function* exportLines(file: string): AsyncGenerator<ExportLine> {
+/** All lines of a file that are not empty. @throws Error when the file cannot be read */
+export function exportLines(file: string): AsyncGenerator<ExportLine> {
+  return boundedLines(createReadStream(file));
+}
+
+/** All lines that are not empty, of whatever gives octets. @throws what that throws */
+export async function* boundedLines(octetStream: AsyncIterable<Uint8Array>): AsyncGenerator<ExportLine> {
   let number = 1;
   let pieces: Buffer[] = [];
   let octets = 0;
@@ -29,7 +34,8 @@ export async function* exportLines(file: string): AsyncGenerator<ExportLine> {
     octets = 0;
     return text === '' ? undefined : { number, text };
   };
-  for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
+  for await (const part of octetStream) {
+    const chunk = Buffer.from(part.buffer, part.byteOffset, part.byteLength);
     let start = 0;
     for (;;) {
       const newline = chunk.indexOf(NEWLINE, start);

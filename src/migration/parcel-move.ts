@@ -48,7 +48,9 @@ export async function moveParcels<Object extends OldObject>(
   // By private gateway, in the order in which they came: that is how they are to be collected.
   let mailbox: string | undefined;
   let waiting: Object[] = [];
+  parts.counts.remaining = 0;
   for await (const object of bucket.list()) {
+    parts.counts.remaining++;
     const peer = WAITING.exec(object.name)?.[1];
     if (peer === undefined) {
       skip(parts, bucket, object, new MigrationFault('OBJECT_UNKNOWN', 'Object is no parcel for a private gateway'));
@@ -71,8 +73,12 @@ async function moveAll<Object extends OldObject>(
 ): Promise<void> {
   for (const object of objects.sort((one, other) => one.created - other.created)) {
     try {
-      if (await move(bucket, object, parts)) {
+      const outcome = await move(bucket, object, parts);
+      if (outcome !== 'gone') {
         parts.counts.count('waiting parcels', true);
+      }
+      if (outcome !== 'would be moved') {
+        parts.counts.remaining = (parts.counts.remaining ?? 0) - 1;
       }
     } catch (error) {
       skip(parts, bucket, object, faultOf(error));
@@ -80,28 +86,28 @@ async function moveAll<Object extends OldObject>(
   }
 }
 
-/** @returns false when it was collected meanwhile */
+/** @returns what became of it; `gone`: it was collected meanwhile */
 async function move<Object extends OldObject>(
   bucket: OldBucket<Object>,
   object: Object,
   { delivery, random, isDryRun }: ParcelMoveParts,
-): Promise<boolean> {
+): Promise<'moved' | 'would be moved' | 'gone'> {
   if (object.size > MAX_MESSAGE_LENGTH) {
     throw new MigrationFault('PARCEL_REFUSED', `Object has ${object.size} octets, more than any parcel`);
   }
   if (isDryRun) {
-    return true;
+    return 'would be moved';
   }
   if (!delivery) {
     throw new MigrationFault('PARCEL_NOT_NOW', 'The identity was not taken over: the parcel remains in the bucket');
   }
   const parcel = await bucket.read(object);
   if (!parcel) {
-    return false;
+    return 'gone';
   }
   await delivery.fromInternet(parcel, { trace: newUuid(random) });
   await bucket.delete(object);
-  return true;
+  return 'moved';
 }
 
 function skip<Object extends OldObject>(

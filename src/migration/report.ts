@@ -66,6 +66,8 @@ export interface MigrationReport {
   /** What was there already. */
   readonly present: Readonly<Record<string, number>>;
   readonly skipped: readonly SkippedReport[];
+  /** How many objects are still in the old bucket; absent where none was named, so that nobody looked. */
+  readonly remaining?: number;
   /** Whether nothing was skipped that may be missed. */
   readonly isComplete: boolean;
 }
@@ -91,6 +93,8 @@ export class MigrationFault extends Error {
 /** Counts as things happen. */
 export class MigrationCounts {
   nodeId: string | undefined;
+  /** Objects in the old bucket; undefined until somebody looks. */
+  remaining: number | undefined;
   private readonly taken = new Map<MigrationKind, number>();
   private readonly present = new Map<MigrationKind, number>();
   private readonly skipped = new Map<MigrationCode, { count: number; examples: SkippedReport['examples'][number][] }>();
@@ -121,6 +125,7 @@ export class MigrationCounts {
       ...(this.nodeId !== undefined && { nodeId: this.nodeId }),
       taken: Object.fromEntries(this.taken),
       present: Object.fromEntries(this.present),
+      ...(this.remaining !== undefined && { remaining: this.remaining }),
       skipped: skipped.toSorted((one, other) => one.code.localeCompare(other.code)),
       isComplete: skipped.every(({ code }) => HARMLESS.includes(code)),
     };

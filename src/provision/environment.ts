@@ -31,7 +31,15 @@ export const COMPONENTS = [
   'backup',
 ] as const;
 
-export type Component = (typeof COMPONENTS)[number];
+/** Where keys are local the gateway is one pod, beside whose volume backups are made. */
+const COMPONENTS_OF_ONE_POD = ['single', 'backup'] as const;
+
+export type Component = (typeof COMPONENTS)[number] | 'single';
+
+/** Those that an environment has. */
+export function componentsOf({ areKeysLocal }: Pick<Environment, 'areKeysLocal'>): readonly Component[] {
+  return areKeysLocal ? COMPONENTS_OF_ONE_POD : COMPONENTS;
+}
 
 /** Algorithms of a key that signs, as in KMS_IDENTITY_KEY. */
 const SIGNING_ALGORITHMS = [
@@ -59,7 +67,10 @@ export interface Environment {
   readonly project: string;
   readonly projectNumber: string;
   readonly location: string;
+  /** Whether the keys are on the volume of the one pod; of development only. There is no key ring then. */
+  readonly areKeysLocal: boolean;
   readonly keyRing: string;
+  /** In Cloud KMS. */
   readonly keys: readonly RequiredKey[];
   readonly bucket: string;
   readonly database: string;
@@ -71,7 +82,7 @@ export interface Environment {
   };
   /** Of Kubernetes. */
   readonly namespace: string;
-  /** The Kubernetes service account of each component. */
+  /** The Kubernetes service account of each component that it has. */
   readonly accounts: Readonly<Record<Component, string>>;
   /** Principals that may make keys, and not sign. */
   readonly administrators: readonly string[];
@@ -129,6 +140,7 @@ export function readEnvironment(file: string, text: string, expectedName?: strin
   const hosts = root.section('hosts');
   const redis = root.section('redis');
   const secret = redis.section('secret');
+  const areKeysLocal = root.is('keys', 'local');
   const endpoints = root.has('endpoints') ? root.section('endpoints') : new Section('endpoints', {}, faults);
   const environment = {
     name,
@@ -137,8 +149,9 @@ export function readEnvironment(file: string, text: string, expectedName?: strin
     project: root.text('project', projectId),
     projectNumber: root.text('projectNumber', PROJECT_NUMBER),
     location: root.text('location', LOCATION),
-    keyRing: root.text('keyRing', RING),
-    keys: root.list('keys', readKey),
+    areKeysLocal,
+    keyRing: areKeysLocal ? '' : root.text('keyRing', RING),
+    keys: areKeysLocal ? [] : root.list('keys', readKey),
     bucket: root.text('bucket', bucketName),
     database: root.text('database', databaseId),
     redis: {
@@ -146,8 +159,8 @@ export function readEnvironment(file: string, text: string, expectedName?: strin
       secret: { name: secret.text('name', ACCOUNT), key: secret.text('key', KEY_OF_SECRET) },
     },
     namespace: root.text('namespace', ACCOUNT),
-    accounts: accounts.texts(COMPONENTS, ACCOUNT),
-    administrators: root.has('administrators') ? root.values('administrators', PRINCIPAL) : [],
+    accounts: accounts.texts(componentsOf({ areKeysLocal }), ACCOUNT),
+    administrators: !areKeysLocal && root.has('administrators') ? root.values('administrators', PRINCIPAL) : [],
     removableUntil: root.has('removableUntil') ? root.text('removableUntil', DAY) : undefined,
     endpoints: Object.fromEntries(
       (['kms', 'storage', 'firestore', 'resourceManager'] as const)
@@ -161,7 +174,10 @@ export function readEnvironment(file: string, text: string, expectedName?: strin
   if (expectedName !== undefined && name !== undefined && name !== expectedName) {
     faults.push(`name must be ${expectedName}, not ${name}`);
   }
-  faults.push(...keyFaults(environment.keys), ...accountFaults(environment.accounts));
+  faults.push(
+    ...(areKeysLocal ? localFaults(name) : keyFaults(environment.keys)),
+    ...accountFaults(environment.accounts),
+  );
   if (faults.length > 0) {
     throw new EnvironmentError(file, faults);
   }
@@ -180,6 +196,11 @@ function readKey(section: Section): RequiredKey {
   };
   section.refuseOthers();
   return key as RequiredKey;
+}
+
+/** A pod and its volume are all that has such keys: with either lost, the node id is. */
+function localFaults(name: EnvironmentName | undefined): string[] {
+  return name === undefined || name === 'development' ? [] : ['keys may be local in development only'];
 }
 
 function keyFaults(keys: readonly RequiredKey[]): string[] {
@@ -224,6 +245,14 @@ class Section {
 
   has(field: string): boolean {
     return this.map[field] !== undefined && this.map[field] !== null;
+  }
+
+  is(field: string, text: string): boolean {
+    const isSo = this.map[field] === text;
+    if (isSo) {
+      this.known.add(field);
+    }
+    return isSo;
   }
 
   /** Undefined where there is a fault. */

@@ -1,8 +1,8 @@
 /** What is there against what is wanted: pure, so that the same two always give the same plan. */
+import type { Labels } from '../backends/gcp/kms/key-labels.ts';
 import {
   AUDIT_TITLE,
   type Condition,
-  type Labels,
   type Want,
   type WantedBinding,
   type WantedBucket,

@@ -6,11 +6,11 @@ import type { Environment } from './environment.ts';
 import { type Found, missingMembers } from './plan.ts';
 import { databaseName, type WantedBinding, wantsOf } from './wants.ts';
 
-export const REMOVAL_STEPS = ['empty', 'remove', 'destroy-keys'] as const;
+export const REMOVAL_STEPS = ['stop', 'empty', 'remove', 'destroy-keys'] as const;
 
 export type RemovalStep = (typeof REMOVAL_STEPS)[number];
 
-/** One thing to be done. */
+/** One thing to be done in the cloud. */
 export type Removal =
   /** By its lifecycle, within a day or two. */
   | { readonly kind: 'empty bucket'; readonly name: string }
@@ -21,12 +21,14 @@ export type Removal =
   /** Scheduled, and revocable until then. */
   | { readonly kind: 'destroy key version'; readonly name: string };
 
-/** What a step has to do still. */
+/** What a step has to do still; to stop is no change of what is in the cloud. */
 export function removalsOf(step: RemovalStep, environment: Environment, found: Found): Removal[] {
   const bucket = found.buckets.get(environment.bucket);
   const database = databaseName(environment);
   const hasDatabase = found.databases.has(database);
   switch (step) {
+    case 'stop':
+      return [];
     case 'empty':
       return [
         ...(bucket && !bucket.isEmptying ? [{ kind: 'empty bucket' as const, name: environment.bucket }] : []),
@@ -56,9 +58,21 @@ function givenBindings(environment: Environment, found: Found): WantedBinding[] 
   );
 }
 
-/** Why a step may not be done yet, in a sentence; undefined where it may. */
-export function obstacleTo(step: RemovalStep, environment: Environment, found: Found): string | undefined {
+/**
+ * Why a step may not be done yet, in a sentence; undefined where it may.
+ *
+ * @param lives processes of the gateway that are at work, each in a few words
+ */
+export function obstacleTo(
+  step: RemovalStep,
+  environment: Environment,
+  found: Found,
+  lives: readonly string[],
+): string | undefined {
   const bucket = found.buckets.get(environment.bucket);
+  if (step !== 'stop' && lives.length > 0) {
+    return `The gateway is at work (${lives.join('; ')}): do --step stop first`;
+  }
   if (step === 'remove' && bucket && !bucket.isEmptying) {
     return 'The bucket is not being emptied: do --step empty first';
   }

@@ -1,7 +1,7 @@
 /** What an environment's file asks for, as single things that are there or not. */
-import { createHash } from 'node:crypto';
+import { type Labels, ownerLabels } from '../backends/gcp/kms/key-labels.ts';
 import { RECORD_KINDS } from '../gateway/ports.ts';
-import { COMPONENTS, type Component, type Environment, type RequiredKey } from './environment.ts';
+import { type Component, componentsOf, type Environment, type RequiredKey } from './environment.ts';
 
 /**
  * After how many days a message that expired is deleted. Not 0: whether a day that has only begun counts as elapsed is the
@@ -10,17 +10,19 @@ import { COMPONENTS, type Component, type Environment, type RequiredKey } from '
 const LIFECYCLE_DAYS = 1;
 
 /**
- * What each component uses besides the records, which all read and write. Whichever runs the gateway may have to renew its
- * certificate, and moves messages; only those that have to do with cargo or registrations open session keys.
+ * What each component uses besides the records, which all read and write. Those sign that also keep house
+ * (`src/compose/issuing.ts`); those wrap that have to do with cargo or registrations; all that run the gateway know both
+ * keys and move messages.
  */
-const USES: Readonly<Record<Component, readonly ('identity key' | 'wrapping key' | 'messages')[]>> = {
-  poweb: ['identity key', 'wrapping key', 'messages'],
-  collection: ['identity key', 'messages'],
-  pohttp: ['identity key', 'messages'],
-  cogrpc: ['identity key', 'wrapping key', 'messages'],
-  worker: ['identity key', 'wrapping key', 'messages'],
-  ops: ['identity key', 'wrapping key', 'messages'],
-  firstCertificate: ['identity key', 'wrapping key', 'messages'],
+const USES: Readonly<Record<Component, readonly ('keys' | 'signing' | 'wrapping' | 'messages')[]>> = {
+  poweb: ['keys', 'signing', 'wrapping', 'messages'],
+  collection: ['keys', 'messages'],
+  pohttp: ['keys', 'messages'],
+  cogrpc: ['keys', 'signing', 'wrapping', 'messages'],
+  worker: ['keys', 'signing', 'wrapping', 'messages'],
+  ops: ['keys', 'messages'],
+  firstCertificate: ['keys', 'signing', 'wrapping', 'messages'],
+  single: ['messages'],
   backup: [],
 };
 
@@ -73,8 +75,6 @@ export type Want =
   | { readonly kind: 'collection'; readonly name: string }
   | WantedBinding;
 
-export type Labels = Readonly<Record<string, string>>;
-
 /** Someone who may look at everything but messages until a date. */
 export interface Auditor {
   readonly principal: string;
@@ -84,17 +84,19 @@ export interface Auditor {
 
 /** In the order in which they can be made. */
 export function wantsOf(environment: Environment, auditor?: Auditor): Want[] {
-  const { project, location, keys, bucket } = environment;
-  const labels = labelsOf(environment);
+  const { name: environmentName, internetAddress, project, location, keys, bucket, database } = environment;
+  // By its keys' labels a gateway knows whether they are its own.
+  const owner = ownerLabels({ internetAddress, bucket, database: { project, id: database } });
+  const labels = { environment: environmentName, 'internet-address': owner['internet-address'] };
   const ring = ringName(environment);
   return [
-    { kind: 'key ring', name: ring },
+    ...(environment.areKeysLocal ? [] : [{ kind: 'key ring' as const, name: ring }]),
     ...keys.flatMap(({ name, use, algorithm, protection, rotation }): Want[] => {
       const key = `${ring}/cryptoKeys/${name}`;
       const purpose = use === 'identity' ? 'ASYMMETRIC_SIGN' : 'ENCRYPT_DECRYPT';
       const seconds = rotation === undefined ? undefined : rotation / 1000;
       return [
-        { kind: 'key', name: key, purpose, algorithm, protection, rotation: seconds, labels },
+        { kind: 'key', name: key, purpose, algorithm, protection, rotation: seconds, labels: { ...labels, ...owner } },
         { kind: 'key version', name: key },
       ];
     }),
@@ -102,7 +104,7 @@ export function wantsOf(environment: Environment, auditor?: Auditor): Want[] {
     { kind: 'database', name: databaseName(environment), location },
     ...RECORD_KINDS.map((name): Want => ({ kind: 'collection', name })),
     ...bindings(environment, ring),
-    ...(auditor ? auditorBindings(auditor, project, ring) : []),
+    ...(auditor ? auditorBindings(auditor, project, environment.areKeysLocal ? undefined : ring) : []),
   ];
 }
 
@@ -112,22 +114,24 @@ function bindings(environment: Environment, ring: string): WantedBinding[] {
     `principal://iam.googleapis.com/projects/${projectNumber}/locations/global/workloadIdentityPools/` +
     `${project}.svc.id.goog/subject/ns/${namespace}/sa/${accounts[component]}`;
   const using = (what: (typeof USES)[Component][number]) =>
-    COMPONENTS.filter((component) => USES[component].includes(what)).map(memberOf);
-  const signing = using('identity key');
+    componentsOf(environment)
+      .filter((component) => USES[component].includes(what))
+      .map(memberOf);
+  const knowing = using('keys');
   return [
     ...(administrators.length > 0 ? [bind(ring, 'roles/cloudkms.admin', administrators)] : []),
     ...keys.flatMap(({ name, use }) => {
       const key = `${ring}/cryptoKeys/${name}`;
       return [
         ...(use === 'identity'
-          ? [bind(key, 'roles/cloudkms.signer', signing), bind(key, 'roles/cloudkms.publicKeyViewer', signing)]
-          : [bind(key, 'roles/cloudkms.cryptoKeyEncrypterDecrypter', using('wrapping key'))]),
+          ? [bind(key, 'roles/cloudkms.signer', using('signing')), bind(key, 'roles/cloudkms.publicKeyViewer', knowing)]
+          : [bind(key, 'roles/cloudkms.cryptoKeyEncrypterDecrypter', using('wrapping'))]),
         // Each that runs the gateway looks at both keys when it starts.
-        bind(key, 'roles/cloudkms.viewer', signing),
+        bind(key, 'roles/cloudkms.viewer', knowing),
       ];
     }),
     bind(`gs://${bucket}`, 'roles/storage.objectUser', using('messages')),
-    bind(`projects/${project}`, 'roles/datastore.user', COMPONENTS.map(memberOf), {
+    bind(`projects/${project}`, 'roles/datastore.user', componentsOf(environment).map(memberOf), {
       title: `relay-gateway ${database}`,
       expression: `resource.name == "${databaseName(environment)}"`,
     }),
@@ -138,12 +142,12 @@ function bind(resource: string, role: string, members: readonly string[], condit
   return { kind: 'binding', resource, role, members, condition };
 }
 
-function auditorBindings({ principal, until }: Auditor, project: string, ring: string): WantedBinding[] {
+function auditorBindings({ principal, until }: Auditor, project: string, ring: string | undefined): WantedBinding[] {
   const end = new Date(until).toISOString().replace(/\.\d+Z$/, 'Z');
   const condition = { title: AUDIT_TITLE, expression: `request.time < timestamp("${end}")` };
+  const onRing = ['roles/cloudkms.viewer', 'roles/cloudkms.publicKeyViewer'];
   return [
-    bind(ring, 'roles/cloudkms.viewer', [principal], condition),
-    bind(ring, 'roles/cloudkms.publicKeyViewer', [principal], condition),
+    ...(ring === undefined ? [] : onRing.map((role) => bind(ring, role, [principal], condition))),
     bind(`projects/${project}`, 'roles/iam.securityReviewer', [principal], condition),
   ];
 }
@@ -156,15 +160,4 @@ export function ringName({ project, location, keyRing }: Environment): string {
 /** The full name of the database. */
 export function databaseName({ project, database }: Environment): string {
   return `projects/${project}/databases/${database}`;
-}
-
-/** Most characters that a label may have: https://cloud.google.com/kms/docs/labeling-keys */
-const LONGEST_LABEL = 63;
-
-/** Labels have no dots, and Internet addresses no underscores. */
-function labelsOf({ name, internetAddress }: Environment): Labels {
-  const label = internetAddress.replaceAll('.', '_');
-  const digest = createHash('sha256').update(label).digest('hex');
-  const address = label.length > LONGEST_LABEL ? `${label.slice(0, 46)}-${digest.slice(0, 16)}` : label;
-  return { environment: name, 'internet-address': address };
 }

@@ -220,10 +220,14 @@ class Refusals {
     if (result === 'refused') {
       this.refused++;
       if (this.refused <= MAX_LOGGED_REFUSALS) {
-        this.log.info({ ...ids, kind, code: error?.code, reason: error?.message }, 'Message in cargo refused');
+        const event = kind === 'parcel' ? { event: 'refused', door: 'cargo' } : {};
+        this.log.info(
+          { ...event, ...ids, kind, code: error?.code, reason: error?.message },
+          'Message in cargo refused',
+        );
       }
     } else if (kind === 'parcel' && result === 'taken') {
-      this.log.info(ids, 'Parcel accepted');
+      this.log.info({ event: 'accepted', door: 'cargo', ...ids }, 'Parcel accepted');
     } else {
       this.log.debug({ ...ids, kind, result }, 'Message in cargo');
     }

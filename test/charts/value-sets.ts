@@ -30,6 +30,7 @@ export const VALUE_SETS: Readonly<Record<string, Readonly<Record<string, unknown
   'one pod on a claim made by hand, watched and backed up': {
     gateway: { settings: { ...ADDRESS, REGISTRATION_POLICY: 'allowlist', RECOVERY_PUBLIC_KEY: 'age1public' } },
     backup: { schedule: '17 */8 * * *', to: 'gs://relay-backups/' },
+    rotateCertificate: { schedule: '37 4 * * 1' },
     components: { single: { persistence: { existingClaim: 'stores' } } },
     monitoring: EVERYTHING_WATCHED,
   },
@@ -89,7 +90,8 @@ export const VALUE_SETS: Readonly<Record<string, Readonly<Record<string, unknown
       hosts: HOSTS,
       gatewayApi: { parentRefs: [{ name: 'public', namespace: 'ingress', sectionName: 'https' }] },
     },
-    components: { ops: { serviceAccount: { create: false, name: 'by-hand' } } },
+    rotateCertificate: { schedule: '37 4 * * 1' },
+    components: { worker: { serviceAccount: { create: false, name: 'by-hand' } } },
   },
   'split, where each key is said for one component': {
     mode: 'split',

@@ -241,16 +241,32 @@ suite('Pods of the chart', () => {
   });
 });
 
-test('Backups of one pod are made beside it, on its volume', async () => {
+/** The pod that a CronJob of this component makes. */
+const regularPod = (manifests: readonly Manifest[], component: string) =>
+  podsOf(manifests).find(
+    ({ owner, metadata }) => owner.kind === 'CronJob' && metadata.labels?.['app.kubernetes.io/component'] === component,
+  )?.spec;
+
+test('Backups of one pod, and its next certificates, are made beside it, on its volume', async () => {
   const manifests = await render({ values: VALUE_SETS['one pod on a claim made by hand, watched and backed up'] });
-  const backup = podsOf(manifests).find(({ owner }) => owner.kind === 'CronJob');
-  const claim = (spec: unknown) =>
-    (spec as { volumes: { persistentVolumeClaim?: { claimName: string } }[] }).volumes.map(
-      ({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName,
+  const commands = { backup: ['backup', '--to', 'gs://relay-backups/', '--json'], 'rotate-certificate': undefined };
+  for (const [component, args = [component]] of Object.entries(commands)) {
+    const pod = regularPod(manifests, component);
+    const { volumes } = pod as unknown as { volumes: { persistentVolumeClaim?: { claimName: string } }[] };
+    assert.deepEqual(
+      volumes.map(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName),
+      ['stores'],
     );
-  assert.deepEqual(claim(backup?.spec), ['stores']);
-  assert.deepEqual(backup?.spec.containers[0]?.args, ['backup', '--to', 'gs://relay-backups/', '--json']);
-  assert.ok(JSON.stringify(backup?.spec.affinity).includes('requiredDuringScheduling'));
+    assert.deepEqual(pod?.containers[0]?.args, args);
+    assert.ok(JSON.stringify(pod?.affinity).includes('requiredDuringScheduling'));
+  }
+});
+
+test('The next certificate of a split gateway is made with the rights of the workers, where it is asked for', async () => {
+  const manifests = await render({ values: VALUE_SETS['split behind a Gateway, backed up'] });
+  const pod = regularPod(manifests, 'rotate-certificate') as unknown as { serviceAccountName: string };
+  assert.equal(pod.serviceAccountName, 'by-hand');
+  assert.equal(regularPod(await render({ values: split }), 'rotate-certificate'), undefined);
 });
 
 suite('On GKE', () => {
@@ -275,6 +291,12 @@ suite('On GKE', () => {
     );
     assert.ok((seconds['collection'] ?? 0) >= 7 * 86_400);
     assert.ok((seconds['poweb'] ?? 0) <= 60 && (seconds['pohttp'] ?? 0) <= 60);
+  });
+
+  test('the text of a log line is where Google Cloud Logging reads it, and nowhere else so', async () => {
+    const gke = environments(await render({ values: VALUE_SETS['one pod on GKE'] }));
+    assert.equal(readConfig({ ...gke['single'], TLS_CERT_FILE: '', TLS_KEY_FILE: '' }).logMessageKey, 'message');
+    assert.equal(readConfig(environments(await render({ values: onePod }))['single'] ?? {}).logMessageKey, 'msg');
   });
 
   test('collection is a backend of its own under its path', async () => {

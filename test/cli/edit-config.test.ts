@@ -132,6 +132,44 @@ suite('Editing the configuration', () => {
     assert.equal(readFileSync(`${real}.old`, 'utf8'), BEFORE);
   });
 
+  // In the editor; when it asks whether to edit again; and with the old file half copied: a pipe waits for its reader.
+  const moments = {
+    'in the editor': { editor: `sh -c 'echo MADE=1 >> "$1"; touch reached; exec sleep 60' editor` },
+    'at its question': { editor: `sh -c 'echo POWEB_PORT=x >> "$1"; touch reached' editor` },
+    'while it keeps what was there': {
+      editor: `sh -c 'echo MADE=1 >> "$1"; mkfifo gateway.env.old; touch reached' editor`,
+    },
+  };
+  for (const [moment, { editor }] of Object.entries(moments)) {
+    test(`that is killed ${moment} leaves the file as it was, and is done when it is run again, and again`, async (context) => {
+      const { folder, file, edit } = editing(context);
+      const program = path.join(projectRoot, 'src/cli/main.ts');
+      const child = spawn(process.execPath, [program, 'config', '--edit', '--file', 'gateway.env'], {
+        cwd: folder,
+        env: { PATH: process.env['PATH'], EDITOR: editor, TMPDIR: folder },
+        stdio: ['pipe', 'ignore', 'ignore'],
+        detached: true,
+      });
+      const ended = once(child, 'close');
+      while (!existsSync(path.join(folder, 'reached'))) {
+        assert.equal(child.exitCode, null, 'it ended before');
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      // With its editor, as a terminal does that goes.
+      process.kill(-(child.pid as number), 'SIGKILL');
+      assert.deepEqual(await ended, [null, 'SIGKILL']);
+      assert.equal(readFileSync(file, 'utf8'), BEFORE);
+      rmSync(`${file}.old`, { force: true });
+      // What a kill leaves that comes before the file is renamed.
+      writeFileSync(`${file}.new`, 'LOG_L');
+
+      assert.equal((await edit(adding('CARGO_SIZE=2MiB'))).code, 0);
+      assert.equal(readFileSync(file, 'utf8'), `${BEFORE}CARGO_SIZE=2MiB\n`);
+      assert.match((await edit('true')).stdout, /Nothing was changed/);
+      assert.equal(existsSync(`${file}.new`), false);
+    });
+  }
+
   test('is shown in the help as it was done here', async () => {
     const { stdout } = await runRelayGateway(['config', '--help']);
     assert.match(stdout, /\$ relay-gateway config --edit --file gateway\.env\n/);

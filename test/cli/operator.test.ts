@@ -80,7 +80,7 @@ suite('An operator', () => {
       assert.deepEqual(await events('traced'), [['accepted', 'poweb', 'mailbox']]);
       const [waiting] = (await ask<TraceReport>('trace', 'traced')).parcels;
       assert.deepEqual(
-        waiting?.waits.map(({ place }) => place),
+        waiting?.waits?.map(({ place }) => place),
         ['mailbox'],
       );
       assert.equal((await peer.collectAll()).length, 1);
@@ -137,8 +137,8 @@ suite('An operator', () => {
     const failure = traced?.hops.find(({ event }) => event === 'postponed');
     assert.equal(failure?.code, 'RESOLVER_AWAY');
     assert.ok(Date.parse(failure?.next ?? '') > Date.parse(failure?.time ?? ''));
-    assert.equal(traced?.waits[0]?.place, 'outbox');
-    assert.ok(traced?.waits[0]?.next);
+    assert.equal(traced?.waits?.[0]?.place, 'outbox');
+    assert.ok(traced?.waits?.[0]?.next);
 
     assert.deepEqual(await ask('queue', 'retry', DESTINATION), { destination: DESTINATION, parcels: 2 });
     assert.deepEqual(await ask('queue', 'drop', DESTINATION, '--parcel', 'outbound-2'), {

@@ -1,4 +1,4 @@
-/** `relay-gateway rotate-key` with keys in Cloud KMS: a new version of the key; killed anywhere, and run again. */
+/** `relay-gateway rotate-key` and `rotate-certificate` with keys in Cloud KMS; killed anywhere, and run again. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,10 +26,10 @@ function setting(context: TestContext, kms: KmsEmulator) {
       return JSON.parse(stdout);
     },
     /** Kills the command once KMS has been asked for this by it, before it answers. */
-    async killIn(method: KmsMethod): Promise<void> {
+    async killIn(method: KmsMethod, command: readonly string[] = ['rotate-key'], isCarriedOut = false): Promise<void> {
       const before = kms.counts.get(method) ?? 0;
-      kms.failAlways(method, { until: new Promise(() => {}) });
-      const child = spawn(process.execPath, ['src/cli/main.ts', 'rotate-key'], {
+      kms.failAlways(method, isCarriedOut ? { isSilent: true } : { until: new Promise(() => {}) });
+      const child = spawn(process.execPath, ['src/cli/main.ts', ...command], {
         cwd: projectRoot,
         env: { PATH: process.env['PATH'], ...environment, DATA_DIR: directory },
         stdio: 'ignore',
@@ -91,6 +91,28 @@ suite('Rotation of a key in Cloud KMS', () => {
       assert.equal(gateway.gateway.identity.trusted().length, 2);
       // No version is left over.
       assert.equal(kms.store.key(IDENTITY_KEY).versions.length, 2);
+    });
+  }
+
+  // While keys are opened, and while the certificate is signed: before it is, and when it is and not told so.
+  for (const [method, isCarriedOut] of [
+    ['GetPublicKey', false],
+    ['AsymmetricSign', false],
+    ['AsymmetricSign', true],
+  ] as const) {
+    const when = isCarriedOut ? 'after' : 'in';
+    test(`of the certificate that is killed ${when} ${method} and run again makes one`, async (context) => {
+      await using kms = await startKms();
+      const { directory, environment, killIn } = setting(context, kms);
+      await (await startGateway({ directory, environment }))[Symbol.asyncDispose]();
+      await killIn(method, ['rotate-certificate', '--force'], isCarriedOut);
+      const given = { ...environment, DATA_DIR: directory };
+      const { code, stdout, stderr } = await runRelayGateway(['rotate-certificate', '--force', '--json'], given);
+      assert.equal(code, 0, stderr);
+      await using gateway = await startGateway({ directory, environment });
+      const { identity } = gateway.gateway;
+      assert.equal(identity.trusted().length, 2);
+      assert.equal(identity.issuer().certificate.serialNumber, JSON.parse(stdout).serialNumber);
     });
   }
 });

@@ -3,8 +3,12 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import { after, before, suite, test } from 'node:test';
+import { type Labels, ownerLabels } from '../../src/backends/gcp/kms/key-labels.ts';
+import { openDatabase } from '../../src/compose/firestore.ts';
+import { readConfig } from '../../src/config.ts';
 import { type Cloud, needsCloud, startCloud } from '../support/cloud.ts';
 import { FREE_PORTS, type SpawnedGateway, spawnGateway, startGateway, temporaryDirectory } from '../support/gateway.ts';
+import { IDENTITY_KEY } from '../support/kms.ts';
 import { OfficialPrivateGateway } from '../support/official-client.ts';
 import { type CommandOutcome, runRelayGateway } from '../support/relay-gateway.ts';
 
@@ -107,6 +111,99 @@ suite('A gateway on cloud backends', needsCloud(), () => {
       assert.ok(
         stderr.includes(`FIRESTORE_DATABASE is ${project}/other here, but ${project}/(default) by the fleet's`),
       );
+    });
+
+    suite('and whose key has labels', () => {
+      let elsewhere: Readonly<Record<string, string>>;
+      let other: Cloud;
+      let labels: Labels;
+
+      before(async () => {
+        const { GCP_PROJECT: project = '' } = cloud.environment;
+        const database = { project, id: '(default)' };
+        labels = ownerLabels({ internetAddress: 'gateway.test', bucket: 'messages', database });
+        cloud.kms.labelKey(IDENTITY_KEY, { environment: 'test', ...labels });
+        other = await startCloud(cloud, 'other.messages');
+        const { STORAGE_EMULATOR_HOST = '' } = other.environment;
+        elsewhere = { STORAGE_EMULATOR_HOST, GCS_BUCKET: 'other.messages', FIRESTORE_DATABASE: 'others' };
+      });
+
+      after(() => other?.[Symbol.asyncDispose]());
+
+      test('lets nobody have its identity with another bucket and another database, and leaves both as they are', async () => {
+        const { code, stderr } = await refused(elsewhere);
+        assert.equal(code, 2, stderr);
+        assert.match(
+          stderr,
+          /GCS_BUCKET makes label bucket other_messages here, but it is messages on projects\/test\//,
+        );
+        assert.match(
+          stderr,
+          /FIRESTORE_DATABASE makes label database others here, but it is -default--[0-9a-f]{16} on/,
+        );
+        assert.doesNotMatch(stderr, /GCP_PROJECT|INTERNET_ADDRESS/);
+        assert.deepEqual(other.gcs.bucket('other.messages').list(new URLSearchParams()).items, []);
+      });
+
+      test('nor with another Internet address and another project besides', async () => {
+        const more = { INTERNET_ADDRESS: 'other.example', GCP_PROJECT: 'another-project' };
+        const { code, stderr } = await refused({ ...elsewhere, ...more });
+        assert.equal(code, 2, stderr);
+        assert.match(
+          stderr,
+          /INTERNET_ADDRESS makes label internet-address other_example here, but it is gateway_test/,
+        );
+        assert.match(stderr, /GCP_PROJECT makes label project another-project here/);
+      });
+
+      test('nor with all but its keys on the machine', async () => {
+        const { code, stderr } = await refused({ OBJECT_STORE: 'local', RECORDS: 'local', SIGNALS: 'local' });
+        assert.equal(code, 2, stderr);
+        assert.match(stderr, /GCS_BUCKET makes label bucket _local here/);
+        assert.match(stderr, /FIRESTORE_DATABASE makes label database _local here/);
+      });
+
+      test('starts its own as ever, and says which labels are missing', async () => {
+        const warnings = async () => {
+          const lines: string[] = [];
+          const log = { write: (line: string) => void lines.push(line) };
+          await using _gateway = await startGateway({ environment: cloud.environment, log });
+          return lines.map((line) => JSON.parse(line)).filter(({ level }) => level >= 40);
+        };
+        assert.deepEqual(await warnings(), []);
+        cloud.kms.labelKey(IDENTITY_KEY, { 'internet-address': 'gateway_test', bucket: 'messages' });
+        const [{ msg, labels: missing }, ...others] = await warnings();
+        assert.match(msg, /no labels that say whose it is/);
+        assert.equal(missing, `project=${labels['project']},database=${labels['database']}`);
+        assert.deepEqual(others, []);
+      });
+    });
+
+    test('lets no process look after all that may not sign, even where the lease has run out', async () => {
+      await using other = await startGateway({
+        environment: { ...cloud.environment, HOUSEKEEPING_PERIOD: '1s' },
+        services: ['pohttp', 'ops'],
+        clock: { now: () => Date.now() + 10 * 60_000 },
+      });
+      const environment = { ...cloud.environment, DATA_DIR: other.directory };
+      const refused = await runRelayGateway(['rotate-certificate'], environment);
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /no right to sign certificates: ask one that has poweb, cogrpc or worker/);
+      // It tells that it lives, each round anew.
+      await using records = await openDatabase(readConfig(environment), undefined, { now: Date.now });
+      const leases = async () =>
+        new Map((await Array.fromAsync(records.list('leases'))).map((each) => [each.key, each]));
+      const lives = new Set<number | undefined>();
+      while (lives.size < 3) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        for (const { fields, expiry } of (await leases()).values()) {
+          if (`${fields['holder']}`.startsWith('pohttp,ops (')) {
+            lives.add(expiry);
+          }
+        }
+      }
+      const keeper = `${(await leases()).get('housekeeping')?.fields['holder']}`;
+      assert.match(keeper, /^poweb,ops \([0-9a-f]{16}\)$/);
     });
 
     test('leaves the work for all to another when it is killed, after a while', async () => {

@@ -26,11 +26,15 @@ const ROLES: Readonly<Record<string, RegExp>> = {
   'roles/cloudkms.publicKeyViewer': /^cloudkms\.cryptoKeyVersions\.viewPublicKey$/,
   'roles/cloudkms.cryptoKeyEncrypterDecrypter': /^cloudkms\.cryptoKeyVersions\.useTo(Encrypt|Decrypt)$/,
   'roles/storage.objectUser': /^storage\.objects\.(create|delete|get|list|update)$/,
-  'roles/datastore.user': /^datastore\.(entities|databases)\.(get|list|create|update|delete)$/,
+  'roles/datastore.user':
+    /^datastore\.(entities\.(get|list|create|update|delete)|databases\.(get|getMetadata|list)|indexes\.list)$/,
   'roles/iam.securityReviewer': /\.(list|getIamPolicy)$/,
 };
 
 export class Policies {
+  /** What each principal was let do, and what not, as audit logs tell: `PERMISSION on RESOURCE`. */
+  readonly allowed = new Map<string, Set<string>>();
+  readonly denied = new Map<string, Set<string>>();
   /** The clock by which conditions end, in milliseconds. */
   now: () => number = Date.now;
   private readonly policies = new Map<string, EmulatedPolicy>();
@@ -61,15 +65,20 @@ export class Policies {
 
   /** Whether the principal has a permission on a resource, be it by a policy of what that lies in. */
   allows(principal: string | undefined, permission: string, ancestry: readonly string[]): boolean {
-    return (
-      principal === undefined ||
-      ancestry.some((resource) =>
-        this.get(resource).bindings.some(
+    if (principal === undefined) {
+      return true;
+    }
+    const isAllowed = ancestry.some((resource) =>
+      this.policies
+        .get(resource)
+        ?.bindings.some(
           ({ role, members, condition }) =>
             members.includes(principal) && ROLES[role]?.test(permission) && this.holds(condition, ancestry),
         ),
-      )
     );
+    const log = isAllowed ? this.allowed : this.denied;
+    log.set(principal, (log.get(principal) ?? new Set()).add(`${permission} on ${ancestry[0]}`));
+    return isAllowed;
   }
 
   /** Of the language of conditions, what the gateway's people write. */

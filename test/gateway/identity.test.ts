@@ -172,3 +172,32 @@ test('A key that is missing beside an older one is not passed over, and who runs
   assert.equal(identity.id, id);
   assert.equal(identity.trusted().length, 2);
 });
+
+test('Who may not sign waits for the identity that others make, and makes nothing', async () => {
+  await using room = await openGatewayRoom();
+  const { identityKeys, records } = room.backends;
+  const { clock } = room;
+  const parts = { internetAddress: INTERNET_ADDRESS, identityKeys, records, random: machineRandom, clock };
+  const reader = await Identity.open({ ...parts, isIssuer: false });
+  assert.equal(reader.id, room.identity.id);
+
+  // Its last certificate has ended, and nobody has made another.
+  clock.advance(200 * DAY);
+  await reader.reload();
+  await assert.rejects(Identity.open({ ...parts, isIssuer: false }), { code: 'IDENTITY_PENDING' });
+  for (const order of [reader.refresh(), reader.renewCertificate(), reader.rotateKey({ isForced: true })]) {
+    await assert.rejects(order, { code: 'ISSUING_ELSEWHERE', message: /poweb, cogrpc or worker/ });
+  }
+  assert.equal((await Array.fromAsync(records.list('identity-keys'))).length, 1);
+
+  // On stores without any identity, it makes no key either.
+  for (const kind of ['identity-keys', 'own-certificates'] as const) {
+    for await (const { key } of records.list(kind)) {
+      await records.delete(kind, key);
+    }
+  }
+  await assert.rejects(Identity.open({ ...parts, isIssuer: false }), { code: 'IDENTITY_PENDING' });
+  assert.deepEqual(await Array.fromAsync(records.list('identity-keys')), []);
+  const maker = await Identity.open(parts);
+  assert.equal((await Identity.open({ ...parts, isIssuer: false })).id, maker.id);
+});

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Mailboxes } from '../../src/gateway/mailbox.ts';
 import type { ObjectEntry, StoredObject } from '../../src/gateway/ports.ts';
-import { oldestFirst, readParcels } from '../../src/gateway/waiting-parcels.ts';
+import { type FoundParcel, oldestFirst, readParcels } from '../../src/gateway/waiting-parcels.ts';
 
 const entryOf = (key: string, arrival: number, size = 10): ObjectEntry => ({
   key,
@@ -19,6 +19,10 @@ async function* listed(entries: readonly ObjectEntry[]) {
   yield* entries;
 }
 
+async function* paged(entries: readonly ObjectEntry[]) {
+  yield entries;
+}
+
 test('a mailbox is gone through oldest first, in pages of any size, each parcel once', async () => {
   const arrivals = fc.array(fc.integer({ min: 0, max: 20 }), { maxLength: 60 });
   await fc.assert(
@@ -29,7 +33,7 @@ test('a mailbox is gone through oldest first, in pages of any size, each parcel 
       const expected = entries
         .filter(isWanted)
         .sort((one, other) => one.arrival - other.arrival || (one.key < other.key ? -1 : 1));
-      assert.deepEqual(ordered, expected);
+      assert.deepEqual(ordered.flat(), expected);
     }),
   );
 });
@@ -37,13 +41,13 @@ test('a mailbox is gone through oldest first, in pages of any size, each parcel 
 test('what arrives while a page is gone through comes last', async () => {
   const entries = [entryOf('b', 2), entryOf('a', 1), entryOf('c', 3)];
   const seen: string[] = [];
-  for await (const { key } of oldestFirst(
+  for await (const page of oldestFirst(
     () => listed([...entries]),
     () => true,
     2,
   )) {
-    seen.push(key);
-    if (key === 'a') {
+    seen.push(...page.map(({ key }) => key));
+    if (seen.length === 2) {
       entries.push(entryOf('d', 4));
     }
   }
@@ -65,7 +69,7 @@ function slowMailboxes(gone: ReadonlySet<string>) {
 
 test('parcels are read ahead and given in order, without those that are gone', async () => {
   const { mailboxes, reads } = slowMailboxes(new Set(['b']));
-  const given = Array.fromAsync(readParcels(mailboxes, listed(['a', 'b', 'c'].map((key) => entryOf(key, 0)))));
+  const given = Array.fromAsync(readParcels(mailboxes, paged(['a', 'b', 'c'].map((key) => entryOf(key, 0)))));
   while (reads.length < 3) {
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -73,7 +77,7 @@ test('parcels are read ahead and given in order, without those that are gone', a
     end();
   }
   assert.deepEqual(
-    (await given).map(({ stored }) => stored.key),
+    (await given).flat().map(({ stored }) => stored.key),
     ['a', 'c'],
   );
 });
@@ -81,14 +85,17 @@ test('parcels are read ahead and given in order, without those that are gone', a
 test('large parcels are not read before their turn', async () => {
   const { mailboxes, reads } = slowMailboxes(new Set());
   const large = ['a', 'b', 'c'].map((key) => entryOf(key, 0, 900_000));
-  const parcels = readParcels(mailboxes, listed(large));
+  const parcels = readParcels(mailboxes, paged(large));
   for (const key of ['a', 'b', 'c']) {
     const next = parcels.next();
     while (reads.at(-1)?.key !== key) {
       await new Promise((resolve) => setImmediate(resolve));
     }
     reads.at(-1)?.end();
-    assert.equal((await next).value?.stored.key, key);
+    assert.deepEqual(
+      (await next).value?.map(({ stored }: FoundParcel) => stored.key),
+      [key],
+    );
   }
   assert.equal(reads.length, 3);
 });

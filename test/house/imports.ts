@@ -29,7 +29,13 @@ export const ROOMS: readonly Room[] = [
   { path: 'src/quickstart/', mayImport: [] },
   {
     path: 'src/provision/',
-    mayImport: ['src/awala/', 'src/gateway/ports.ts', 'src/backends/gcp/channel.ts', 'src/config/values.ts'],
+    mayImport: [
+      'src/awala/',
+      'src/gateway/ports.ts',
+      'src/backends/gcp/channel.ts',
+      'src/backends/gcp/kms/key-labels.ts',
+      'src/config/values.ts',
+    ],
   },
   { path: 'src/config/', mayImport: [] },
   { path: 'src/config.ts', mayImport: ['src/config/'] },

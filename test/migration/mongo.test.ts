@@ -128,6 +128,31 @@ suite('Migration from MongoDB', () => {
     });
   }
 
+  test('takes an identity over that was in Vault, by two lines that tell where it was imported', async (context) => {
+    await using old = await ReferenceGateway.start();
+    const registered = await old.register();
+    const { directory, environment, file, migrate } = setting(context, old.environment);
+    // MongoDB has nothing of private keys then.
+    const isOfKeys = (line: string) => /"kmsKeyVersion"|"privateKeyCiphertext"|"current_id"/.test(line);
+    const lines = old.export().split('\n');
+    const exported = file('old-gateway.ndjson', lines.filter((line) => !isOfKeys(line)).join('\n'));
+    assert.deepEqual(codes(await migrate([exported], { isDryRun: true })), { KEY_UNKNOWN: 1 });
+    const told = file(
+      'identity.ndjson',
+      `{"nodeId":"${old.identity.id}","kmsKey":"identity","kmsKeyVersion":1}\n{"key":"current_id","value":"${old.identity.id}"}\n`,
+    );
+    const report = await migrate([exported, told]);
+    assert.deepEqual([report.nodeId, report.isComplete], [old.identity.id, true]);
+
+    await using gateway = await startGateway({ directory, environment });
+    assert.equal(gateway.nodeId, old.identity.id);
+    const peer = at(registered, gateway.poweb);
+    const endpoint = await peer.newEndpoint();
+    const parcel = await endpoint.writeParcel(await endpoint.authorize(await newOfficialIdentity()), Buffer.from('a'));
+    await peer.deliver(parcel);
+    assert.deepEqual(await peer.collectAll(), [Buffer.from(parcel)]);
+  });
+
   test('moves the parcels that wait in the old bucket, oldest first, and leaves what it cannot move', async (context) => {
     await using old = await ReferenceGateway.start();
     let time = Date.now();
@@ -157,16 +182,16 @@ suite('Migration from MongoDB', () => {
     const files = [file('old-gateway.ndjson', old.export())];
     const bucket = 'old-parcels';
     const dry = await migrate(files, { bucket, isDryRun: true });
-    assert.equal(dry.taken['waiting parcels'], 5);
+    assert.deepEqual([dry.taken['waiting parcels'], dry.remaining], [5, 5]);
     assert.equal(emulator.bucket('old-parcels').size, 5);
 
     const moved = await migrate(files, { bucket });
-    assert.equal(moved.taken['waiting parcels'], 3);
+    assert.deepEqual([moved.taken['waiting parcels'], moved.remaining], [3, 2]);
     assert.deepEqual(codes(moved), { EXPIRED: 1, PARCEL_REFUSED: 1 });
     assert.equal(moved.skipped.find(({ code }) => code === 'PARCEL_REFUSED')?.examples[0]?.object, rubbish);
     assert.equal(emulator.bucket('old-parcels').size, 2);
     const again = await migrate(files, { bucket });
-    assert.equal(again.taken['waiting parcels'], undefined);
+    assert.deepEqual([again.taken['waiting parcels'], again.remaining], [undefined, 2]);
     assert.deepEqual(codes(again), codes(moved));
 
     await using gateway = await startGateway({ directory, environment });
@@ -315,7 +340,7 @@ suite('Migration from MongoDB', () => {
     const exported = file(example.pop() ?? '', old.export());
     const { code, stdout, stderr } = await runRelayGateway([...example, exported], environment);
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /identity keys +1 would be taken[\s\S]*Nothing is missing/);
+    assert.match(stdout, /identity keys +1 would be taken[\s\S]*bucket was not looked at[\s\S]*Nothing is missing/);
     const elsewhere = await runRelayGateway([...example, exported], { ...environment, KEYS: 'local' });
     assert.equal(elsewhere.code, 1);
     assert.match(elsewhere.stdout, /KEY_ELSEWHERE\n {2}\S+:2 {2}The identity key is in Cloud KMS/);

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
-import { suite, test } from 'node:test';
+import { after, before, suite, test } from 'node:test';
 import { Cloud } from '../../src/provision/cloud.ts';
 import { type Environment, readEnvironment } from '../../src/provision/environment.ts';
 import { planOf } from '../../src/provision/plan.ts';
 import { lockOf, obstacleTo } from '../../src/provision/removal.ts';
 import { databaseName, ringName, wantsOf } from '../../src/provision/wants.ts';
+import { type FirestoreEmulator, needsFirestore, newProject, startFirestore } from '../support/firestore-emulator.ts';
 import { projectRoot } from '../support/gateway.ts';
 import { type EmptyCloud, startEmptyCloud } from '../support/provisioned.ts';
 import { runRelayGateway } from '../support/relay-gateway.ts';
@@ -18,9 +19,11 @@ const ADDRESS = 'staging.gateway.example.org';
 
 const day = (instant: number) => new Date(instant).toISOString().slice(0, 10);
 
+let google: FirestoreEmulator;
+
 /** A provisioned environment, with a message in its bucket. */
 async function provisioned(): Promise<EmptyCloud & { readonly environment: Environment }> {
-  const cloud = await startEmptyCloud('staging');
+  const cloud = await startEmptyCloud('staging', { documents: google.host, changes: { project: newProject() } });
   const environment = readEnvironment(cloud.file, await readFile(cloud.file, 'utf8'));
   const wants = wantsOf(environment);
   await using access = new Cloud(environment);
@@ -33,7 +36,13 @@ async function unlock({ file }: EmptyCloud, until = Date.now() + DAY): Promise<v
   await writeFile(file, `${await readFile(file, 'utf8')}\nremovableUntil: ${day(until)}\n`);
 }
 
-suite('relay-gateway deprovision', { concurrency: 1 }, () => {
+suite('relay-gateway deprovision', { concurrency: 1, ...needsFirestore() }, () => {
+  before(async () => {
+    google = await startFirestore();
+  });
+
+  after(() => google?.[Symbol.asyncDispose]());
+
   test('is locked but for a week at most, which the file tells', () => {
     const now = Date.UTC(2027, 0, 10, 12);
     const lockOn = (removableUntil: string | undefined) =>
@@ -66,7 +75,7 @@ suite('relay-gateway deprovision', { concurrency: 1 }, () => {
     assert.match(early.stderr, /do --step empty first$/m);
     const wants = wantsOf(cloud.environment);
     await using access = new Cloud(cloud.environment);
-    const tooEarly = obstacleTo('destroy-keys', cloud.environment, await access.find(wants));
+    const tooEarly = obstacleTo('destroy-keys', cloud.environment, await access.find(wants), []);
     assert.match(tooEarly ?? '', /do --step remove first$/);
     assert.deepEqual(cloud.state(), before);
   });

@@ -4,11 +4,14 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { suite, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { parse } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { ENVIRONMENT_NAMES, EnvironmentError, readEnvironment } from '../../src/provision/environment.ts';
 import { helmfileValues } from '../../src/provision/values-file.ts';
 import { wantsOf } from '../../src/provision/wants.ts';
+import { podsOf } from '../charts/manifest-properties.ts';
+import { schemaFaults } from '../charts/manifest-schemas.ts';
 import { projectRoot } from '../support/gateway.ts';
+import { render } from '../support/helm.ts';
 
 const example = (name: string) => readFileSync(path.join(projectRoot, 'environments', `${name}.yaml`), 'utf8');
 
@@ -37,6 +40,43 @@ suite('The file of an environment', () => {
       assert.equal(suits({ ...chart, ...gateway, mode: 'none' }), false);
     });
   }
+
+  test('of development may keep its keys on the volume of one pod', async () => {
+    const { keyRing, keys, administrators, accounts, ...rest } = parse(example('development'));
+    const local = { ...rest, keys: 'local', accounts: { single: 'relay-gateway', backup: 'relay-gateway-backup' } };
+    const environment = readEnvironment('it.yaml', stringify(local));
+    const wants = wantsOf(environment, { principal: 'user:auditor@example.org', until: Date.now() });
+    assert.doesNotMatch(JSON.stringify(wants), /keyRings|cloudkms/);
+    assert.deepEqual(
+      wants.flatMap((want) =>
+        want.kind === 'binding' ? want.members.map((member) => member.split('/sa/').at(-1)) : [],
+      ),
+      ['relay-gateway', 'relay-gateway', 'relay-gateway-backup', 'user:auditor@example.org'],
+    );
+    const { redis, gateway } = parse(helmfileValues(environment));
+    assert.equal(redis.enabled, false);
+    const manifests = await render({ values: gateway });
+    assert.deepEqual(schemaFaults(manifests), []);
+    const pods = podsOf(manifests).filter(({ isService }) => isService);
+    assert.deepEqual(
+      pods.map(({ owner }) => owner.kind),
+      ['StatefulSet'],
+    );
+    const settings = manifests.find(({ kind }) => kind === 'ConfigMap') as unknown as { data: Record<string, string> };
+    assert.equal(settings.data['KEYS'], 'local');
+    assert.equal(settings.data['GCS_BUCKET'], environment.bucket);
+
+    // Nowhere else, and not half.
+    assert.ok(faultsOf(stringify({ ...local, name: 'staging' })).includes('keys may be local in development only'));
+    assert.deepEqual(faultsOf(stringify({ ...local, keyRing, accounts })), [
+      'accounts.single must be there',
+      'keyRing is no field',
+      ...Object.keys(accounts)
+        .filter((name) => name !== 'backup')
+        .map((name) => `accounts.${name} is no field`),
+    ]);
+    assert.ok(keys.length > 0 && administrators.length > 0);
+  });
 
   test('of staging asks for the same as that of production', () => {
     const generic = (name: string) =>
@@ -90,7 +130,7 @@ suite('The file of an environment', () => {
     const labels = wantsOf(readEnvironment('it.yaml', text)).flatMap((want) =>
       want.kind === 'key' || want.kind === 'bucket' ? Object.values(want.labels) : [],
     );
-    assert.equal(labels.length, 6);
+    assert.equal(labels.length, 12);
     assert.ok(labels.every((label) => /^[a-z0-9_-]{1,63}$/.test(label)));
   });
 });

@@ -90,6 +90,22 @@ suite('relay-gateway provision', { concurrency: 1 }, () => {
     assert.match(agreed.stdout, /^32 as wanted$/m);
   });
 
+  test('needs no Cloud KMS where development keeps its keys on the volume of its pod', async () => {
+    const changes = {
+      ...{ keyRing: undefined, administrators: undefined, keys: 'local' },
+      accounts: { single: 'relay-gateway', backup: 'relay-gateway-backup' },
+    };
+    await using cloud = await startEmptyCloud('development', { changes });
+    const run = (...more: string[]) => runRelayGateway([...more, '--file', cloud.file]);
+    const made = await run('provision');
+    assert.equal(made.code, 0, made.stderr);
+    assert.match(made.stdout, /^21 as wanted$/m);
+    assert.equal((await run('provision', '--check')).code, 0);
+    assert.equal(cloud.kms.requests.length, 0);
+    const values = parse(await readFile(cloud.file.replace('.yaml', '.values.yaml'), 'utf8'));
+    assert.equal(values.gateway.mode, 'single');
+  });
+
   test('tells each fault of the file, and exits with 2 before it asks the cloud anything', async () => {
     await using cloud = await startEmptyCloud('staging');
     await writeFile(

@@ -1,17 +1,45 @@
-/** A fleet on cloud backends, as a place for the interoperability suites: it starts once, and all suites share it. */
+/**
+ * A fleet on cloud backends, as a place for the interoperability suites: it starts once, and all suites share it. Each service
+ * has the rights that `relay-gateway provision` gives it, and no other.
+ */
+import { rmSync } from 'node:fs';
+import type { Component } from '../../src/provision/environment.ts';
 import { type Deployment, EMBEDDED, type Restartable } from './deployment.ts';
-import { type Fleet, startFleet } from './fleet.ts';
+import { type Fleet, type Settings, startFleet } from './fleet.ts';
 import { startFront } from './front.ts';
-import type { SpawnedGateway } from './gateway.ts';
+import { type SpawnedGateway, temporaryDirectory } from './gateway.ts';
+import { type GuardedCloud, startGuardedCloud } from './guarded-cloud.ts';
+import { type CommandOutcome, runRelayGateway } from './relay-gateway.ts';
 
-export interface CloudDeployment extends Deployment, AsyncDisposable {}
+export interface CloudDeployment extends Deployment, AsyncDisposable {
+  readonly cloud: GuardedCloud;
+  readonly fleet: Fleet;
+  /** Runs a command as a Job does: in a component's name, and with a data directory of its own. */
+  runAs(component: Component, parameters: readonly string[], environment?: Settings): Promise<CommandOutcome>;
+}
 
 /** @param host the one Internet host that its workers trust */
 export async function startCloudDeployment(host: string): Promise<CloudDeployment> {
   await using stack = new AsyncDisposableStack();
   const internet = stack.use(await EMBEDDED.internet(host));
+  const cloud = stack.use(await startGuardedCloud());
+  const runAs = async (component: Component, parameters: readonly string[], environment: Settings = {}) => {
+    const directory = temporaryDirectory();
+    try {
+      return await runRelayGateway(parameters, { ...cloud.settingsOf(component), ...environment, DATA_DIR: directory });
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  };
+  // As the Job does that runs before the first pods.
+  const first = await runAs('firstCertificate', ['identity']);
+  if (first.code !== 0) {
+    throw new Error(`There is no first certificate: ${first.stderr}`);
+  }
   const fleet = stack.use(
     await startFleet({
+      cloud,
+      settingsOf: (service) => cloud.settingsOf(service as Component),
       environment: {
         RESOLVER_URL: internet.resolver.url,
         ALLOW_PRIVATE_DESTINATIONS: 'true',
@@ -21,6 +49,9 @@ export async function startCloudDeployment(host: string): Promise<CloudDeploymen
   );
   const resources = stack.move();
   return {
+    cloud,
+    fleet,
+    runAs,
     async start({ tls, cargoCipher, onLine } = {}) {
       await using own = new AsyncDisposableStack();
       const addresses = { ...fleet.addresses };

@@ -38,10 +38,11 @@ export interface Fleet extends AsyncDisposable {
 /**
  * @param options.environment settings of all processes, beside those of the stores
  * @param options.cloud one that is there already, and stays
+ * @param options.settingsOf settings of the processes of one service
  * @param options.ports where clients find it; free ones by default
  */
 export async function startFleet(
-  options: { environment?: Settings; cloud?: Cloud; ports?: Ports } = {},
+  options: { environment?: Settings; cloud?: Cloud; ports?: Ports; settingsOf?: (service: string) => Settings } = {},
 ): Promise<Fleet> {
   await using stack = new AsyncDisposableStack();
   const cloud = options.cloud ?? stack.use(await startCloud());
@@ -55,7 +56,10 @@ export async function startFleet(
   stack.defer(async () => void (await Promise.all([...running].map((each) => each[Symbol.asyncDispose]()))));
   const spawn = async (services: string, environment: Settings = {}) => {
     const spawned = await spawnGateway({
-      environment: { ...cloud.environment, ...options.environment, ...environment, SERVICES: `${services},ops` },
+      environment: {
+        ...{ ...cloud.environment, ...options.environment, ...options.settingsOf?.(services), ...environment },
+        SERVICES: `${services},ops`,
+      },
       onLine,
     });
     running.add(spawned);

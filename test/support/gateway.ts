@@ -110,7 +110,7 @@ export async function spawnGateway(
   options: GatewayOptions & { under?: readonly string[]; onLine?: (line: LogLine) => void } = {},
 ): Promise<SpawnedGateway> {
   const directory = options.directory ?? temporaryDirectory();
-  const [command = '', ...parameters] = [...(options.under ?? []), process.execPath, 'src/cli/main.ts', 'serve'];
+  const [command = '', ...parameters] = [...(options.under ?? []), process.execPath, 'bin/relay-gateway.js', 'serve'];
   const started = performance.now();
   const child = spawn(command, parameters, {
     cwd: projectRoot,

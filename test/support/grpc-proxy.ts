@@ -1,4 +1,4 @@
-/** A proxy before a gRPC server on loopback: it counts the calls that pass, and can hold, spoil or refuse each. */
+/** A proxy before gRPC servers on loopback: it counts the calls that pass, and can hold, spoil, refuse or sign each. */
 import { once } from 'node:events';
 import {
   type ClientHttp2Session,
@@ -26,6 +26,22 @@ export type Fate =
   /** The proxy answers with this status of gRPC. */
   | { readonly status: number; readonly message: string };
 
+/** A call as it came. */
+export interface ProxiedCall {
+  readonly headers: IncomingHttpHeaders;
+  /** Frames of gRPC, as they were sent. */
+  readonly request: Buffer;
+}
+
+export interface GrpcProxyOptions {
+  /** Names a call for the counts, by its method and the octets of its request. */
+  readonly nameOf?: (method: string, request: Buffer) => string;
+  /** HOST:PORT of another server, for the services whose paths have such a start. */
+  readonly elsewhere?: { readonly target: string; readonly paths: readonly string[] };
+  /** In place of those that a call came with. */
+  readonly headers?: OutgoingHttpHeaders;
+}
+
 export interface GrpcProxy extends AsyncDisposable {
   /** HOST:PORT */
   readonly host: string;
@@ -33,20 +49,17 @@ export interface GrpcProxy extends AsyncDisposable {
   readonly counts: Readonly<Record<string, number>>;
   resetCounts(): void;
   /** Decides on each call, and may take its time; all pass by default. */
-  decide: (method: string) => Fate | Promise<Fate>;
+  decide: (method: string, call: ProxiedCall) => Fate | Promise<Fate>;
   /** Breaks all connections, and refuses new ones. */
   goAway(): Promise<void>;
   /** Listens again where it did before. */
   comeBack(): Promise<void>;
 }
 
-/**
- * @param target HOST:PORT of the server, which speaks without TLS
- * @param nameOf names a call for the counts, by its method and the octets of its request
- */
+/** @param target HOST:PORT of the server, which speaks without TLS */
 export async function startGrpcProxy(
   target: string,
-  nameOf: (method: string, request: Buffer) => string = (method) => method,
+  { nameOf = (method) => method, elsewhere, headers: ours = {} }: GrpcProxyOptions = {},
 ): Promise<GrpcProxy> {
   const sessions = new Set<ServerHttp2Session>();
   let counts: Record<string, number> = {};
@@ -55,14 +68,21 @@ export async function startGrpcProxy(
     server = createServer();
     server.on('session', (session) => {
       sessions.add(session);
-      const upstream = connect(`http://${target}`);
-      upstream.on('error', () => session.destroy());
+      const upstreams = [target, ...(elsewhere ? [elsewhere.target] : [])].map((to) => connect(`http://${to}`));
+      for (const upstream of upstreams) {
+        upstream.on('error', () => session.destroy());
+      }
       session.on('error', () => undefined);
       session.on('close', () => {
         sessions.delete(session);
-        upstream.destroy();
+        for (const upstream of upstreams) {
+          upstream.destroy();
+        }
       });
-      session.on('stream', (stream, headers) => void forward(stream, headers, upstream));
+      session.on('stream', (stream, headers) => {
+        const isElsewhere = elsewhere?.paths.some((start) => headers[':path']?.startsWith(start));
+        void forward(stream, headers, upstreams[isElsewhere ? 1 : 0] as ClientHttp2Session);
+      });
     });
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
@@ -86,7 +106,7 @@ export async function startGrpcProxy(
     }
     const name = nameOf(method, request);
     counts[name] = (counts[name] ?? 0) + 1;
-    const fate = await proxy.decide(method);
+    const fate = await proxy.decide(method, { headers, request });
     if (stream.destroyed) {
       return;
     }
@@ -96,7 +116,7 @@ export async function startGrpcProxy(
       const refusal = { 'grpc-status': `${fate.status}`, 'grpc-message': encodeURIComponent(fate.message) };
       stream.respond({ ':status': 200, 'content-type': 'application/grpc+proto', ...refusal }, { endStream: true });
     } else if (fate !== 'hang') {
-      pass(stream, request, upstream.request(headers as OutgoingHttpHeaders), fate === 'lose-answer');
+      pass(stream, request, upstream.request({ ...headers, ...ours } as OutgoingHttpHeaders), fate === 'lose-answer');
     }
   };
   const proxy: GrpcProxy = {

@@ -33,16 +33,17 @@ export interface Prometheus extends AsyncDisposable {
 /**
  * Starts Prometheus, which scrapes `target` every second and evaluates the rules as often.
  *
- * @param target host and port
+ * @param target host and port; or jobs, as in its configuration
  * @param rules contents of a rules file
  */
-export async function startPrometheus(target: string, rules: string): Promise<Prometheus> {
+export async function startPrometheus(target: string | readonly object[], rules: string): Promise<Prometheus> {
   const directory = mkdtempSync(path.join(tmpdir(), 'prometheus-'));
   writeFileSync(path.join(directory, 'rules.yaml'), rules);
   const config = {
     global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
     rule_files: ['rules.yaml'],
-    scrape_configs: [{ job_name: 'relay-gateway', static_configs: [{ targets: [target] }] }],
+    scrape_configs:
+      typeof target === 'string' ? [{ job_name: 'relay-gateway', static_configs: [{ targets: [target] }] }] : target,
   };
   const file = path.join(directory, 'prometheus.yaml');
   writeFileSync(file, stringify(config));
@@ -93,10 +94,11 @@ export async function startPrometheus(target: string, rules: string): Promise<Pr
   };
 }
 
-async function ready(child: ChildProcess, url: string, errors: () => string): Promise<void> {
+/** Resolves when a program of a test answers. @throws Error with what it said, when it ends before */
+export async function ready(child: ChildProcess, url: string, errors: () => string): Promise<void> {
   for (;;) {
     if (child.exitCode !== null) {
-      throw new Error(`Prometheus ended with ${child.exitCode}:\n${errors()}`);
+      throw new Error(`${child.spawnfile} ended with ${child.exitCode}:\n${errors()}`);
     }
     const response = await fetch(url).catch(() => undefined);
     if (response?.ok) {
@@ -106,7 +108,8 @@ async function ready(child: ChildProcess, url: string, errors: () => string): Pr
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port of the loopback where nothing listens at the moment. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parse, stringify } from 'yaml';
+import { startFirestoreFront } from '../emulators/firestore/firestore-front.ts';
 import { FirestoreAdminEmulator } from '../emulators/firestore-admin/firestore-admin-emulator.ts';
 import { type GcsEmulator, startGcsEmulator } from '../emulators/gcs/gcs-emulator.ts';
 import { KmsEmulator } from '../emulators/kms/kms-emulator.ts';
@@ -18,26 +19,40 @@ export interface EmptyCloud extends AsyncDisposable {
   readonly gcs: GcsEmulator;
   readonly firestore: FirestoreAdminEmulator;
   readonly resourceManager: ResourceManagerEmulator;
+  /** HOST:PORT where documents are, guarded by the policies; undefined where there are none. */
+  readonly documents: string | undefined;
   /** The environment's file, in a folder of its own. */
   readonly file: string;
   /** All that is there, in an order of its own. */
   state(): unknown;
 }
 
-/** @param name of the example whose file is taken, with the emulators' places in it */
-export async function startEmptyCloud(name: string): Promise<EmptyCloud> {
+/**
+ * @param name of the example whose file is taken, with the emulators' places in it
+ * @param options.documents HOST:PORT of Google's emulator of Firestore, for a database that can be used
+ * @param options.changes fields of the file
+ */
+export async function startEmptyCloud(
+  name: string,
+  { documents, changes = {} }: { documents?: string; changes?: Readonly<Record<string, unknown>> } = {},
+): Promise<EmptyCloud> {
   await using stack = new AsyncDisposableStack();
   const kms = stack.use(await KmsEmulator.start({ supply: committedKeys() }));
   const gcs = stack.use(await startGcsEmulator({ bucket: 'of-somebody-else' }));
   const firestore = stack.use(await FirestoreAdminEmulator.start());
   const resourceManager = stack.use(await startResourceManager());
+  const front =
+    documents === undefined
+      ? undefined
+      : stack.use(await startFirestoreFront(documents, firestore, resourceManager.policies));
   const folder = await mkdtemp(path.join(tmpdir(), 'relay-gateway-provision-'));
   stack.defer(() => rm(folder, { recursive: true }));
-  const example = parse(await readFile(path.join(projectRoot, 'environments', `${name}.yaml`), 'utf8'));
+  const text = await readFile(path.join(projectRoot, 'environments', `${name}.yaml`), 'utf8');
+  const example = { ...parse(text), ...changes };
   const endpoints = {
     kms: kms.endpoint,
     storage: gcs.url,
-    firestore: firestore.endpoint,
+    firestore: front ? `http://${front.host}` : firestore.endpoint,
     resourceManager: resourceManager.endpoint,
   };
   const file = path.join(folder, `${name}.yaml`);
@@ -50,6 +65,7 @@ export async function startEmptyCloud(name: string): Promise<EmptyCloud> {
     gcs,
     firestore,
     resourceManager,
+    documents: front?.host,
     file,
     state() {
       firestore.settle();

@@ -22,7 +22,7 @@ export async function runRelayGateway(
 ): Promise<CommandOutcome> {
   const options = { env: { PATH: process.env['PATH'], ...environment }, cwd: projectRoot, timeout: limit };
   try {
-    return { code: 0, ...(await run(process.execPath, ['src/cli/main.ts', ...parameters], options)) };
+    return { code: 0, ...(await run(process.execPath, ['bin/relay-gateway.js', ...parameters], options)) };
   } catch (error) {
     return error as CommandOutcome;
   }

@@ -82,6 +82,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- if eq .Values.exposure.kind "gke" -}}
 {{- $_ := set $settings "TRUSTED_PROXIES" "130.211.0.0/22,35.191.0.0/16" -}}
+{{- /* What Google Cloud Logging shows as a line's text. */ -}}
+{{- $_ := set $settings "LOG_MESSAGE_KEY" "message" -}}
 {{- end -}}
 {{- if .Values.gateway.tls.secretName -}}
 {{- $settings = merge $settings (dict "TLS_CERT_FILE" "/tls/tls.crt" "TLS_KEY_FILE" "/tls/tls.key") -}}
@@ -104,6 +106,13 @@ ops: 8090
 {{/* The component whose pods have a door: (list $ DOOR). */}}
 {{- define "relay-gateway.componentOf" -}}
 {{- if eq (index . 0).Values.mode "single" -}}single{{- else -}}{{ index . 1 }}{{- end -}}
+{{- end -}}
+
+{{/* The volume with the stores, for a command that runs beside the one pod; empty where there are many. */}}
+{{- define "relay-gateway.claim" -}}
+{{- if eq .Values.mode "single" -}}
+{{- default (printf "data-%s-0" (include "relay-gateway.fullname" .)) .Values.components.single.persistence.existingClaim -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "relay-gateway.image" -}}

@@ -6,16 +6,27 @@
 import { AwalaError } from '../errors.ts';
 import { CONSTRUCTED, Tag } from './tags.ts';
 
+/** How many octets the header of an element with `length` contents octets has. */
+export function headerOctets(length: number): number {
+  let octets = 2;
+  if (length >= 0x80) {
+    for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) {
+      octets++;
+    }
+  }
+  return octets;
+}
+
 /** The header of an element with `length` contents octets: identifier octet and length. */
 export function header(tag: number, length: number): Buffer {
-  if (length < 0x80) {
-    return Buffer.from([tag, length]);
+  const octets = Buffer.allocUnsafe(headerOctets(length));
+  const lengthOctets = octets.length - 2;
+  octets[0] = tag;
+  octets[1] = lengthOctets === 0 ? length : 0x80 | lengthOctets;
+  if (lengthOctets > 0) {
+    octets.writeUIntBE(length, 2, lengthOctets);
   }
-  const octets: number[] = [];
-  for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) {
-    octets.unshift(rest % 256);
-  }
-  return Buffer.from([tag, 0x80 | octets.length, ...octets]);
+  return octets;
 }
 
 /** A primitive element with these contents. */

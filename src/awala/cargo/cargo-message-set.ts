@@ -4,7 +4,7 @@
  */
 import { type BerCursor, type BerElement, readBer } from '../asn1/reader.ts';
 import { CONSTRUCTED, Tag } from '../asn1/tags.ts';
-import { header } from '../asn1/writer.ts';
+import { header, headerOctets } from '../asn1/writer.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
 import { ControlType, messageType } from '../message-prefix.ts';
 import { RamfType } from '../ramf/ramf-message.ts';
@@ -88,7 +88,7 @@ export function cargoItemKind(message: Buffer): CargoItemKind {
 
 /** How many octets a message of `length` octets takes in the set. */
 export function cargoItemOctets(length: number): number {
-  return header(Tag.OCTET_STRING, length).length + length;
+  return headerOctets(length) + length;
 }
 
 /**

@@ -106,25 +106,29 @@ export function encryptContent(encryption: ContentEncryption, key: Buffer, plain
   return ciphertext;
 }
 
-/** The pieces, short ones joined: each call into OpenSSL costs more than the copy. */
+/**
+ * The pieces, short ones joined: each call into OpenSSL costs more than the copy.
+ *
+ * @returns each to be used before the next is asked for, which takes its memory
+ */
 function* parts(pieces: readonly Buffer[]): Generator<Buffer> {
-  let short: Buffer[] = [];
+  let joined: Buffer | undefined;
   let octets = 0;
   for (const piece of pieces) {
-    if (octets > 0 && octets + piece.length > PART) {
-      yield Buffer.concat(short, octets);
-      short = [];
+    if (joined && octets > 0 && octets + piece.length > PART) {
+      yield joined.subarray(0, octets);
       octets = 0;
     }
     if (piece.length > PART) {
       yield piece;
     } else {
-      short.push(piece);
+      joined ??= Buffer.allocUnsafeSlow(PART);
+      joined.set(piece, octets);
       octets += piece.length;
     }
   }
-  if (octets > 0) {
-    yield Buffer.concat(short, octets);
+  if (joined && octets > 0) {
+    yield joined.subarray(0, octets);
   }
 }
 

@@ -7,7 +7,12 @@ import { context, contextConstructed, Tag } from '../asn1/tags.ts';
 import { constructed, header, integer, octetString, oid, sequence } from '../asn1/writer.ts';
 import { AwalaError } from '../errors.ts';
 import { Oid } from '../oids.ts';
-import { type PublicSessionKey, readSessionPublicKey, type SessionKeyPair } from '../session-key.ts';
+import {
+  type PublicSessionKey,
+  readSessionPublicKey,
+  type SessionKeyPair,
+  type SessionPublicKey,
+} from '../session-key.ts';
 import {
   CONTENT_CIPHERS,
   type ContentCipher,
@@ -45,13 +50,23 @@ export const DEFAULT_SESSION_ALGORITHMS: SessionAlgorithms = {
 export interface EnvelopedDataParts {
   /** The octets to encrypt, or pieces of them. */
   readonly plaintext: Buffer | readonly Buffer[];
-  /** The peer's newest session key. */
-  readonly recipient: PublicSessionKey;
+  /** The peer's newest session key; read already where several messages go to it. */
+  readonly recipient: PublicSessionKey | SessionRecipient;
   /** A key made for this message, on the recipient's curve; the peer answers with it. */
   readonly sender: SessionKeyPair;
   /** Gives unpredictable octets: the content's key, its initialization vector, the user keying material. */
   readonly random: (octets: number) => Buffer;
   readonly algorithms?: SessionAlgorithms;
+}
+
+/** A peer's session key that was read, for several messages. */
+export interface SessionRecipient extends PublicSessionKey {
+  readonly read: SessionPublicKey;
+}
+
+/** @throws AwalaError KEY_UNSUPPORTED */
+export function readSessionRecipient({ keyId, publicKey }: PublicSessionKey): SessionRecipient {
+  return { keyId, publicKey, read: readSessionPublicKey(publicKey) };
 }
 
 /**
@@ -103,8 +118,8 @@ export function encryptMessage(parts: EnvelopedDataParts): Buffer[] {
   return [start, ...encryptContent(encryption, contentKey, plaintext), end];
 }
 
-function sharedOctets(sender: SessionKeyPair, recipient: PublicSessionKey): Buffer {
-  const { keyObject, curve } = readSessionPublicKey(recipient.publicKey);
+function sharedOctets(sender: SessionKeyPair, recipient: PublicSessionKey | SessionRecipient): Buffer {
+  const { keyObject, curve } = 'read' in recipient ? recipient.read : readSessionPublicKey(recipient.publicKey);
   try {
     return agree(createPrivateKey({ key: sender.privateKey, format: 'der', type: 'pkcs8' }), keyObject);
   } catch (error) {

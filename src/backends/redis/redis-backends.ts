@@ -52,7 +52,7 @@ export async function openRedisBackends({
   longestStart?: number;
 }): Promise<RedisBackends> {
   await using opened = new AsyncDisposableStack();
-  const prefix = `relay-gateway:${name}:`;
+  const prefix = prefixOf(name);
   const client = new RedisClient({ address, log });
   opened.defer(() => client.close());
   const signals = opened.use(new RedisSignals({ client, address, prefix, random, log }));
@@ -69,6 +69,11 @@ export async function openRedisBackends({
     check: () => client.check(),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+/** What all keys of a gateway start with, but for a brace. @param name its Internet address */
+export function prefixOf(name: string): string {
+  return `relay-gateway:${name}:`;
 }
 
 async function waitForRedis(

@@ -156,7 +156,7 @@ export class CargoCollection implements Disposable {
   private send({ items }: PackedCargo, cargo: Buffer): OutgoingCargo {
     const { clock, random, journal } = this.parts;
     const id = newUuid(random);
-    const digests = Buffer.concat(items.map(({ digest }) => digest));
+    const digests = Buffer.from(items.map(({ digest }) => digest).join(''), 'latin1');
     const now = clock.now();
     this.unacknowledged.set(id, { digests, sent: now });
     this.cargoes++;

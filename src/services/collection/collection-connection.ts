@@ -265,7 +265,7 @@ export class CollectionConnection implements CollectionOutlet {
     const isId = message.length > 0 && message.length <= MAX_DELIVERY_ID_LENGTH;
     const ids = isId ? this.collection?.acknowledge(message.toString('latin1')) : undefined;
     if (ids) {
-      this.parts.log.info({ collection: this.id, ...ids }, 'Parcel collected');
+      this.parts.log.info({ event: 'acknowledged', door: 'poweb', collection: this.id, ...ids }, 'Parcel collected');
     } else {
       this.close(CloseCode.CANNOT_ACCEPT, 'Unknown acknowledgement');
     }

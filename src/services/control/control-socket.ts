@@ -6,11 +6,12 @@
  */
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { createServer, type ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { createServer } from '../http/node-http.ts';
 
 /** What a question is about: the names and values of its query. */
 export type ControlParameters = Readonly<Record<string, string>>;

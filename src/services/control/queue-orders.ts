@@ -145,7 +145,7 @@ export async function dropParcels(
     if (entry && ids) {
       await storage.outbox.remove(ids.peer, entry);
       journal.record({ event: 'dropped', ...ids });
-      log.info(ids, 'Parcel dropped by order of the operator');
+      log.info({ event: 'dropped', ...ids }, 'Parcel dropped by order of the operator');
       parcels++;
     }
     await storage.internetQueue.remove(key);

@@ -3,6 +3,9 @@ import type { ParcelStorage } from '../../gateway/parcel-storage.ts';
 import type { Journal, JournalEntry } from '../../gateway/ports.ts';
 import { type Whereabouts, whereabouts } from '../../gateway/whereabouts.ts';
 
+/** An event with its time, in milliseconds. */
+export type TimedEntry = JournalEntry & { readonly time: number };
+
 /** JSON; dates are in ISO 8601. */
 export interface TraceReport {
   readonly id: string;
@@ -15,7 +18,8 @@ export interface ParcelTrace {
   readonly sender: string;
   readonly recipient: string;
   readonly hops: readonly Hop[];
-  readonly waits: readonly Wait[];
+  /** Undefined where nobody looked: of what logs tell. */
+  readonly waits?: readonly Wait[];
 }
 
 export type Hop = Omit<JournalEntry, 'parcel' | 'sender' | 'recipient' | 'expiry' | 'next'> & {
@@ -38,23 +42,32 @@ export async function reportTrace(
   id: string,
   { journal, storage }: { journal: Journal; storage: ParcelStorage },
 ): Promise<TraceReport> {
-  const parcels = Map.groupBy(
-    await journal.find(id),
-    ({ parcel = '', sender = '', recipient = '' }) => `${parcel} ${sender} ${recipient}`,
-  );
   return {
     id,
     parcels: await Promise.all(
-      [...parcels.values()].map(async (entries) => {
-        const { parcel = '', sender = '', recipient = '' } = entries[0] ?? {};
-        const waits = await whereabouts(entries, storage);
-        return { parcel, sender, recipient, hops: entries.map(hop), waits: waits.map(wait) };
-      }),
+      parcelsOf(await journal.find(id)).map(async ({ entries, ...trace }) => ({
+        ...trace,
+        waits: (await whereabouts(entries, storage)).map(wait),
+      })),
     ),
   };
 }
 
-function hop({ parcel, sender, recipient, time, expiry, next, ...rest }: JournalEntry & { time: number }): Hop {
+/** The ways of parcels, in the order of their first events, which are to be in the order of time. */
+export function parcelsOf(
+  events: readonly TimedEntry[],
+): (ParcelTrace & { readonly entries: readonly TimedEntry[] })[] {
+  const parcels = Map.groupBy(
+    events,
+    ({ parcel = '', sender = '', recipient = '' }) => `${parcel} ${sender} ${recipient}`,
+  );
+  return [...parcels.values()].map((entries) => {
+    const { parcel = '', sender = '', recipient = '' } = entries[0] ?? {};
+    return { parcel, sender, recipient, hops: entries.map(hop), entries };
+  });
+}
+
+function hop({ parcel, sender, recipient, time, expiry, next, ...rest }: TimedEntry): Hop {
   return {
     time: isoDate(time),
     ...rest,

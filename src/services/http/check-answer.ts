@@ -1,8 +1,8 @@
 /**
  * Whether an HTTP server of ours answers: asked the way that a client would ask.
  */
-import { request } from 'node:http';
 import { request as tlsRequest } from 'node:https';
+import { request } from './node-http.ts';
 
 /** How long the answer may take, in milliseconds. */
 const TIMEOUT = 2000;

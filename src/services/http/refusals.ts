@@ -2,12 +2,13 @@
  * How a door says no: each door maps what was thrown to a status in one place, and the answer and its log line are made
  * here.
  */
-import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { TraceIds } from '../../gateway/errors.ts';
 import { StoreError } from '../../gateway/ports.ts';
 import { HttpError, RETRY_AFTER } from './http-error.ts';
+import { STATUS_CODES } from './node-http.ts';
 import type { RequestBodies } from './request-bodies.ts';
 
 /** What a client is told. */
@@ -46,12 +47,13 @@ export function answerRefusals(
       return;
     }
     const { status, code, message } = refusal;
+    const event = ids.parcel === undefined ? {} : { event: 'refused' };
     if (code === 'CLIENT_GONE') {
       log.debug(ids, message);
     } else if (error instanceof StoreError) {
-      log.warn({ err: error, code, status, ...ids }, 'Refused');
+      log.warn({ ...event, err: error, code, status, ...ids }, 'Refused');
     } else {
-      log.info({ code, status, reason: message, address: request.ip, ...ids }, 'Refused');
+      log.info({ ...event, code, status, reason: message, address: request.ip, ...ids }, 'Refused');
     }
     if (error instanceof HttpError && status === SERVICE_UNAVAILABLE) {
       reply.header('retry-after', String(error.retryAfter));

@@ -5,7 +5,7 @@
  * other methods with 405, `GET /` and `HEAD /` with 200; there is no CORS.
  */
 import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -19,6 +19,7 @@ import { checkAnswer } from './check-answer.ts';
 import { RETRY_AFTER } from './http-error.ts';
 import { DEFAULT_LIMITS, type HttpLimits } from './limits.ts';
 import { answerMethods } from './methods.ts';
+import { createServer } from './node-http.ts';
 import { OpenSockets } from './open-sockets.ts';
 import { answerRefusals } from './refusals.ts';
 import { BodyBudget, RequestBodies } from './request-bodies.ts';
@@ -133,6 +134,8 @@ export class HttpServer implements Service {
       childLoggerFactory: (logger) => logger,
       logController: new LogController({ disableRequestLogging: true }),
       genReqId: () => randomUUID(),
+      // No route has a schema; fastify would load the compilers of schemas all the same.
+      schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
       // A request that was under way when the stop began is served; fastify's own 503 would not say when to come back.
       return503OnClosing: false,
       trustProxy: proxies.length > 0 ? this.isTrustedProxy : false,
@@ -366,4 +369,9 @@ function closeServer(server: Server): Promise<void> {
       resolve();
     });
   });
+}
+
+/** Stands where fastify's compilers of JSON schemas would. */
+function noSchemas(): never {
+  throw new Error('Routes have no schemas here');
 }

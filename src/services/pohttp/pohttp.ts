@@ -20,7 +20,7 @@ export async function servePoHttp(server: HttpServer, { delivery }: { delivery: 
       request.ids = ids;
       requireContentType(request.raw, 'application/vnd.awala.parcel');
       await bodies.receive(request.raw, MAX_MESSAGE_LENGTH, (body) => delivery.fromInternet(body, ids));
-      log.info(ids, 'Parcel accepted');
+      log.info({ event: 'accepted', door: 'pohttp', ...ids }, 'Parcel accepted');
       return reply.code(202).send();
     });
   });

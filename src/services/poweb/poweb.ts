@@ -93,7 +93,7 @@ function serveDelivery(app: FastifyInstance, server: HttpServer, { delivery }: P
     await bodies.receive(request.raw, MAX_MESSAGE_LENGTH, (body) =>
       delivery.fromPrivateGateway(body, countersignature, ids),
     );
-    log.info(ids, 'Parcel accepted');
+    log.info({ event: 'accepted', door: 'poweb', ...ids }, 'Parcel accepted');
     return reply.code(202).send();
   });
 }

@@ -272,12 +272,12 @@ export class InternetDelivery {
         return this.setBack(item, attempt, stored, error, { told, timed: timed() });
       }
       const why = { code: error.code, reason: error.message };
-      log.warn({ ...told, ...why }, 'Parcel refused for good');
+      log.warn({ event: 'given-up', ...told, ...why }, 'Parcel refused for good');
       journal.record({ event: 'given-up', ...told, ...why, ...timed() });
       this.succeeded(attempt);
       return { end: () => this.drop(parcel) };
     }
-    log.info(told, 'Parcel sent');
+    log.info({ event: 'sent-on', ...told }, 'Parcel sent');
     journal.record({ event: 'sent-on', ...told, ...timed(), waited: waitedSince(stored.arrival, clock.now()) });
     this.succeeded(attempt);
     return { end: () => this.completions.add(parcel) };
@@ -326,7 +326,8 @@ export class InternetDelivery {
       rest = this.destinations.failed(attempt);
     }
     const next = Math.max(due, rest ?? 0);
-    log.info({ ...told, code, reason, attempts, next: new Date(next).toISOString() }, 'Parcel not sent yet');
+    const later = { code, reason, attempts, next: new Date(next).toISOString() };
+    log.info({ event: 'postponed', ...told, ...later }, 'Parcel not sent yet');
     journal.record({ event: 'postponed', ...told, ...timed, code, reason, next });
     if (rest === undefined) {
       return { end: () => queue.postpone(item, due) };

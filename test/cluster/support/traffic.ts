@@ -10,6 +10,7 @@ import {
   OfficialPrivateGateway,
   type OfficialSender,
 } from '../../support/official-client.ts';
+import { isTimeout, withPatience } from './busy.ts';
 
 /** Between two parcels, in milliseconds. */
 const PERIOD = 100;
@@ -17,8 +18,11 @@ const PERIOD = 100;
 /** How long a client waits before it comes back, in milliseconds. */
 const PAUSE = 250;
 
+/** How long deployed clients wait for an answer, in milliseconds; the official one has less patience with its own machine. */
+const TIMEOUT = 5000;
+
 /** How long what was acknowledged may take to be collected, in milliseconds. */
-const PATIENCE = 60_000;
+const PATIENCE = 180_000;
 
 const PAYLOAD = Buffer.alloc(2048, 7);
 
@@ -69,8 +73,8 @@ export class Traffic implements AsyncDisposable {
    * @param collection where collections go
    */
   static async start(poweb: string, collection = poweb): Promise<Traffic> {
-    const recipient = await OfficialPrivateGateway.register(poweb);
-    const origin = await OfficialPrivateGateway.register(poweb);
+    const recipient = await register(poweb);
+    const origin = await register(poweb);
     const endpoint = await recipient.newEndpoint();
     const sender = await endpoint.authorize(await newOfficialIdentity());
     const traffic = new Traffic(recipient.at(collection), endpoint, origin, sender);
@@ -172,4 +176,18 @@ export class Traffic implements AsyncDisposable {
       await wait(PAUSE, undefined, { ref: false });
     }
   }
+}
+
+/** Registers, again where no answer comes in time, as clients do; what it returns waits as long as they. */
+async function register(poweb: string): Promise<OfficialPrivateGateway> {
+  const outcome = await withPatience(
+    () => OfficialPrivateGateway.register(poweb).catch((error: Error) => error),
+    (registered) => registered instanceof Error && isTimeout(registered.message),
+  );
+  if (outcome instanceof Error) {
+    throw outcome;
+  }
+  const { internalAxios } = outcome.client as unknown as { internalAxios: { defaults: { timeout: number } } };
+  internalAxios.defaults.timeout = TIMEOUT;
+  return outcome;
 }

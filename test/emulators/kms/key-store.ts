@@ -56,7 +56,7 @@ export interface EmulatedKey {
   readonly purpose: string;
   readonly algorithm: string;
   readonly versions: EmulatedVersion[];
-  readonly traits: KeyTraits;
+  traits: KeyTraits;
   /** Name of the version that encrypts; the newest where it is not said. */
   primary?: string;
 }

@@ -120,6 +120,12 @@ export class KmsEmulator implements AsyncDisposable {
     return key;
   }
 
+  /** Sets the labels of a key, as an administrator does. */
+  labelKey(name: string, labels: Readonly<Record<string, string>>): void {
+    const key = this.store.key(name);
+    key.traits = { ...key.traits, labels };
+  }
+
   /** The next `times` calls of the method go wrong in this way; faults of earlier calls come first. */
   fail(method: KmsMethod, fault: KmsFault, times = 1): void {
     const queue = this.faults.get(method) ?? [];

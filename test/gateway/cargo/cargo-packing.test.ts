@@ -12,11 +12,14 @@ const MIB = 1024 * KIB;
 const itemOf = (octets: number, expiry = 1): OutgoingItem => ({
   bytes: Buffer.alloc(octets),
   expiry,
-  digest: Buffer.alloc(8),
+  digest: '01234567',
 });
 
+/** In batches of 7. */
 async function* given(items: readonly OutgoingItem[]) {
-  yield* items;
+  for (let start = 0; start < items.length; start += 7) {
+    yield items.slice(start, start + 7);
+  }
 }
 
 const octetsOf = ({ items }: PackedCargo) => items.reduce((sum, { bytes }) => sum + cargoItemOctets(bytes.length), 0);

@@ -7,6 +7,7 @@ import { internetPing } from './internet-ping.ts';
 import { poHttp } from './pohttp.ts';
 import { privateToPrivate } from './private-to-private.ts';
 import { registration } from './registration.ts';
+import { tracing } from './tracing.ts';
 
 /** Registers all suites. */
 export function allSuites(deployment: Deployment): void {
@@ -17,4 +18,5 @@ export function allSuites(deployment: Deployment): void {
   cargoDelivery(deployment);
   cargoCollection(deployment);
   durability(deployment);
+  tracing(deployment);
 }

@@ -10,11 +10,18 @@ import { CHANNEL } from '../channel.ts';
 import { crc32c } from '../crc32c.ts';
 import { type AttemptOptions, type CallBounds, callKms, DEFAULT_BOUNDS } from './calls.ts';
 import { KmsError } from './errors.ts';
+import type { Labels } from './key-labels.ts';
 
 export interface KmsClientOptions {
   /** URL of the service where it is not Google's: `http://` without TLS and credentials, for an emulator. */
   readonly endpoint?: string | undefined;
   readonly bounds?: CallBounds;
+}
+
+export interface KmsKey {
+  /** E.g. `ASYMMETRIC_SIGN`. */
+  readonly purpose: string;
+  readonly labels: Labels;
 }
 
 /** A version of a key: `projects/…/cryptoKeys/…/cryptoKeyVersions/NUMBER`. */
@@ -49,12 +56,12 @@ export class KmsClient implements AsyncDisposable {
     this.settings = { ...CHANNEL, ...(endpoint !== undefined && elsewhere(endpoint)) };
   }
 
-  /** What kind of key this is, e.g. `ASYMMETRIC_SIGN`. @throws KmsError, StoreError, as all others */
-  async purpose(key: string): Promise<string> {
-    return this.call(`look up ${key}`, async (client, options) => {
-      const [answer] = await client.getCryptoKey({ name: key }, options);
-      checkName(answer.name, key);
-      return String(answer.purpose);
+  /** @throws KmsError, StoreError, as all others */
+  async key(name: string): Promise<KmsKey> {
+    return this.call(`look up ${name}`, async (client, options) => {
+      const [answer] = await client.getCryptoKey({ name }, options);
+      checkName(answer.name, name);
+      return { purpose: String(answer.purpose), labels: answer.labels ?? {} };
     });
   }
 

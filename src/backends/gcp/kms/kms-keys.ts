@@ -14,8 +14,9 @@ import type { CallBounds } from './calls.ts';
 import { DataKeys } from './data-keys.ts';
 import { KmsError } from './errors.ts';
 import { KmsIdentityKeys } from './identity-keys.ts';
+import type { Labels } from './key-labels.ts';
 import { KmsKeyWrapping } from './key-wrapping.ts';
-import { KmsClient } from './kms-client.ts';
+import { KmsClient, type KmsKey } from './kms-client.ts';
 
 export interface KmsKeysOptions {
   /** `projects/…/locations/…/keyRings/…` */
@@ -42,6 +43,8 @@ export interface KmsLog {
 export interface KmsKeys extends AsyncDisposable {
   readonly identityKeys: IdentityKeys;
   readonly wrapping: KeyWrapping;
+  /** Of the key that signs, as they were at the start. */
+  readonly labels: Labels;
   /** Resolves when KMS answers, or did so in the last minute. @throws KmsError, StoreError */
   check(): Promise<void>;
 }
@@ -68,9 +71,10 @@ export async function openKmsKeys(options: KmsKeysOptions): Promise<KmsKeys> {
   const kms = opened.use(new KmsClient({ endpoint, ...(bounds && { bounds }) }));
   const identityKey = `${keyRing}/cryptoKeys/${options.identityKey}`;
   const wrappingKey = `${keyRing}/cryptoKeys/${options.wrappingKey}`;
-  await waitFor(async () => {
-    await checkPurpose(kms, 'KMS_IDENTITY_KEY', identityKey, 'ASYMMETRIC_SIGN');
-    await checkPurpose(kms, 'KMS_WRAPPING_KEY', wrappingKey, 'ENCRYPT_DECRYPT');
+  const { labels } = await waitFor(async () => {
+    const identity = await keyFor(kms, 'KMS_IDENTITY_KEY', identityKey, 'ASYMMETRIC_SIGN');
+    await keyFor(kms, 'KMS_WRAPPING_KEY', wrappingKey, 'ENCRYPT_DECRYPT');
+    return identity;
   }, options);
 
   const dataKeys = new DataKeys({ kms, key: wrappingKey, owner, records, clock, random });
@@ -81,9 +85,10 @@ export async function openKmsKeys(options: KmsKeysOptions): Promise<KmsKeys> {
   return {
     identityKeys: new KmsIdentityKeys({ kms, key: identityKey }),
     wrapping: new KmsKeyWrapping(dataKeys, random),
+    labels,
     async check() {
       if (performance.now() - checked >= CHECK_INTERVAL) {
-        await kms.purpose(identityKey);
+        await kms.key(identityKey);
         checked = performance.now();
       }
     },
@@ -91,12 +96,14 @@ export async function openKmsKeys(options: KmsKeysOptions): Promise<KmsKeys> {
   };
 }
 
-/** Runs a check, again and again while KMS is away. */
-async function waitFor(check: () => Promise<void>, { patience = PATIENCE, log }: KmsKeysOptions): Promise<void> {
+/** Makes an attempt, again and again while KMS is away. */
+async function waitFor<Outcome>(
+  attempt: () => Promise<Outcome>,
+  { patience = PATIENCE, log }: KmsKeysOptions,
+): Promise<Outcome> {
   for (const end = performance.now() + patience; ; ) {
     try {
-      await check();
-      return;
+      return await attempt();
     } catch (error) {
       if (!(error instanceof StoreError) || performance.now() + PAUSE > end) {
         throw error;
@@ -107,17 +114,19 @@ async function waitFor(check: () => Promise<void>, { patience = PATIENCE, log }:
   }
 }
 
-async function checkPurpose(kms: KmsClient, variable: string, key: string, expected: string): Promise<void> {
-  let purpose: string;
+/** @throws KmsError that names the setting, when it is not for that purpose */
+async function keyFor(kms: KmsClient, variable: string, name: string, purpose: string): Promise<KmsKey> {
+  let key: KmsKey;
   try {
-    purpose = await kms.purpose(key);
+    key = await kms.key(name);
   } catch (error) {
     if (error instanceof KmsError) {
       throw new KmsError(error.code, `${variable}: ${error.message}`, { cause: error });
     }
     throw error;
   }
-  if (purpose !== expected) {
-    throw new KmsError('KMS_KEY_UNSUPPORTED', `${variable}: ${key} is for ${purpose}, and must be for ${expected}`);
+  if (key.purpose !== purpose) {
+    throw new KmsError('KMS_KEY_UNSUPPORTED', `${variable}: ${name} is for ${key.purpose}, and must be for ${purpose}`);
   }
+  return key;
 }
