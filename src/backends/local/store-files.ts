@@ -59,7 +59,8 @@ export class StoreFiles {
   /** The smallest write that was refused for want of room since one of its size was taken; infinite if none was. */
   private refusedGrowth = Number.POSITIVE_INFINITY;
   private readonly threads = new ReadingThreads();
-  private reserveHeld = false;
+  /** Whether the reserve of the volume is whole: new messages ask for room as long as it is not. */
+  isReserveHeld = false;
   private repaired: (() => void) | undefined;
   private dead: Error | undefined;
   private whenClosed: (() => void) | undefined;
@@ -190,11 +191,6 @@ export class StoreFiles {
     return (await this.order({ type: 'checkpoint' })) === 1;
   }
 
-  /** Whether the reserve of the volume is whole: new messages ask for room as long as it is not. */
-  get isReserveHeld(): boolean {
-    return this.reserveHeld;
-  }
-
   /** Whether there is room for so many octets, with the reserve laid back. @throws StoreError */
   async askRoom(octets: number): Promise<boolean> {
     return (await this.order({ type: 'ask-room', octets })) === 1;
@@ -308,7 +304,7 @@ export class StoreFiles {
             this.onRepaired(message.file, message.reason, message.unreadable);
             break;
           case 'reserve':
-            this.reserveHeld = message.held;
+            this.isReserveHeld = message.held;
             break;
           case 'closed':
             this.whenClosed?.();
