@@ -2,7 +2,7 @@
  * What is wrong with a data directory on which no gateway runs: looked for without changing anything, and mended where
  * that loses nothing but what is lost already.
  */
-import { existsSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, statfsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Clock, Random, RecordCopy } from '../../gateway/ports.ts';
 import {
@@ -11,6 +11,7 @@ import {
   formatFile,
   KEY_CONTEXT,
   keyFile,
+  messagesFolder,
   readFormat,
   readKey,
   storeFiles,
@@ -114,6 +115,10 @@ export async function mendDirectory(directory: string, random: Random): Promise<
       createPrivate(objects);
       done.push(`${objects} was made anew; the next start fills it from the log of messages`);
     }
+    if (!existsSync(messagesFolder(path))) {
+      mkdirSync(messagesFolder(path), { mode: 0o700 });
+      done.push(`${messagesFolder(path)} was made anew: the messages that were in it are lost`);
+    }
     if (!hasFormat(path)) {
       await writeFormat(path, wrapping);
       done.push(`${formatFile(path)} was written anew`);
@@ -163,6 +168,10 @@ function fileFaults(path: string): DirectoryFault[] {
     faults.push(
       fault('OBJECTS_MISSING', `${objects} is missing: it can be made anew from the log of messages`, 'recover'),
     );
+  }
+  const hasNoLog = hasFormat(path) && readFormat(path).format === FORMAT && !existsSync(messagesFolder(path));
+  if (hasNoLog) {
+    faults.push(fault('OBJECTS_MISSING', `${messagesFolder(path)} is missing: the messages in it are lost`, 'recover'));
   }
   if (!hasFormat(path)) {
     faults.push(fault('FORMAT_MISSING', `${formatFile(path)} is missing or damaged`, 'recover'));

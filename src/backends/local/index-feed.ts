@@ -36,6 +36,8 @@ export class IndexFeed {
   private readonly report: StoreLog;
   private waiting: Waiting[] = [];
   private octets = 0;
+  /** How many were added since the start. */
+  private added = 0;
   private timer: NodeJS.Timeout | undefined;
   private sending: Promise<void> | undefined;
   /** Why the last slice could not be sent. */
@@ -74,6 +76,7 @@ export class IndexFeed {
   add(head: string, place: Place, octets: number, change?: RecentChange): void {
     this.waiting.push({ head: `${head.slice(0, -1)},${place}]`, end: place + octets, octets, change });
     this.octets += octets;
+    this.added++;
     if (this.sending) {
       return;
     }
@@ -84,9 +87,9 @@ export class IndexFeed {
     }
   }
 
-  /** Resolves when all that was added is in the index. @throws StoreError */
+  /** Resolves when all that was added until now is in the index. @throws StoreError */
   async flush(): Promise<void> {
-    while (this.waiting.length > 0 || this.sending) {
+    for (const wanted = this.added; this.added - this.waiting.length < wanted; ) {
       await this.send();
       if (this.failure) {
         throw this.failure;

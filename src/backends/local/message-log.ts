@@ -67,7 +67,9 @@ export class MessageLog {
   private lastNumber = 0;
   private pending: Pending[] = [];
   private isWriting = false;
-  private whenIdle: (() => void) | undefined;
+  /** Somebody waits for the segment to be sealed. */
+  private betweenWrites: PromiseWithResolvers<void> | undefined;
+  private whenIdle: PromiseWithResolvers<void> | undefined;
   private isClosed = false;
 
   /** @param directory of the segments; made where there is none */
@@ -171,8 +173,12 @@ export class MessageLog {
 
   /** Has what comes from now on go into another segment. */
   async seal(): Promise<void> {
-    await this.idle();
-    this.sealTail();
+    if (this.isWriting) {
+      this.betweenWrites ??= Promise.withResolvers();
+      await this.betweenWrites.promise;
+    } else {
+      this.sealTail();
+    }
   }
 
   /** Ends when all is written. */
@@ -183,17 +189,12 @@ export class MessageLog {
     this.segments.close();
   }
 
-  private idle(): Promise<void> {
-    if (!this.isWriting && this.pending.length === 0) {
-      return Promise.resolve();
+  /** Nothing is being written when it resolves, and nothing waits to be. */
+  private async idle(): Promise<void> {
+    while (this.isWriting || this.pending.length > 0) {
+      this.whenIdle ??= Promise.withResolvers();
+      await this.whenIdle.promise;
     }
-    return new Promise((resolve) => {
-      const earlier = this.whenIdle;
-      this.whenIdle = () => {
-        earlier?.();
-        resolve();
-      };
-    });
   }
 
   private writePending(): void {
@@ -213,51 +214,59 @@ export class MessageLog {
     const batch = this.pending.splice(0, count);
     void this.writeBatch(batch).then(() => {
       this.isWriting = false;
+      if (this.betweenWrites) {
+        this.sealTail();
+        this.betweenWrites.resolve();
+        this.betweenWrites = undefined;
+      }
       if (this.pending.length > 0) {
         this.writePending();
       } else {
-        const whenIdle = this.whenIdle;
+        this.whenIdle?.resolve();
         this.whenIdle = undefined;
-        whenIdle?.();
       }
     });
   }
 
   /** Never throws: whoever waits for a record is told. */
-  private async writeBatch(whole: readonly Pending[]): Promise<void> {
-    let batch = whole;
+  private async writeBatch(batch: readonly Pending[]): Promise<void> {
+    let left = batch;
     try {
-      if (!(await this.hasRoomFor(batch))) {
-        const full = new StoreError('STORE_FULL', 'The volume of the data directory is full');
-        for (const { takesRoom, reject } of batch) {
-          if (takesRoom) {
-            reject(full);
-          }
+      if (!(await this.hasRoomFor(left))) {
+        left = refuse(left);
+      }
+      try {
+        await this.writeAndTell(left);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') {
+          throw error;
         }
-        batch = batch.filter(({ takesRoom }) => !takesRoom);
-      }
-      if (batch.length === 0) {
-        return;
-      }
-      const start = await this.writeWithReserve(batch);
-      const { number } = this.tail as { number: number };
-      for (let index = 0, offset = start; index < batch.length; index++) {
-        const { record, onWritten } = batch[index] as Pending;
-        onWritten(placeOf(number, offset + octetsBeforeBody(record)));
-        offset += record.length;
-      }
-      for (const { resolve } of batch) {
-        resolve();
+        // What only deletes gets the room of the reserve.
+        left = refuse(left);
+        await this.room.releaseReserve();
+        await this.writeAndTell(left);
       }
     } catch (error) {
-      const isFull = (error as NodeJS.ErrnoException).code === 'ENOSPC';
-      const reason = (error as Error).message;
-      const told = isFull
-        ? new StoreError('STORE_FULL', 'The volume of the data directory is full', { cause: error })
-        : new StoreError('STORE_AWAY', `The log of messages cannot be written: ${reason}`, { cause: error });
-      for (const { reject } of batch) {
-        reject(told);
+      const message = `The log of messages cannot be written: ${(error as Error).message}`;
+      for (const { reject } of left) {
+        reject(new StoreError('STORE_AWAY', message, { cause: error }));
       }
+    }
+  }
+
+  private async writeAndTell(batch: readonly Pending[]): Promise<void> {
+    if (batch.length === 0) {
+      return;
+    }
+    const start = await this.write(batch);
+    const { number } = this.tail as { number: number };
+    for (let index = 0, offset = start; index < batch.length; index++) {
+      const { record, onWritten } = batch[index] as Pending;
+      onWritten(placeOf(number, offset + octetsBeforeBody(record)));
+      offset += record.length;
+    }
+    for (const { resolve } of batch) {
+      resolve();
     }
   }
 
@@ -276,19 +285,7 @@ export class MessageLog {
     return bavail * bsize >= growth + SLACK_OCTETS;
   }
 
-  /** What only deletes gets the room of the reserve. @returns where the batch begins */
-  private async writeWithReserve(batch: readonly Pending[]): Promise<number> {
-    try {
-      return await this.write(batch);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC' || batch.some(({ takesRoom }) => takesRoom)) {
-        throw error;
-      }
-      await this.room.releaseReserve();
-      return await this.write(batch);
-    }
-  }
-
+  /** @returns where the batch begins in the segment that is written to */
   private async write(batch: readonly Pending[]): Promise<number> {
     const tail = this.tail && this.tail.octets < SEGMENT_OCTETS ? this.tail : this.newTail();
     const start = tail.octets;
@@ -356,4 +353,15 @@ function syncDirectory(path: string): void {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Tells those that need room that there is none. @returns the others */
+function refuse(batch: readonly Pending[]): Pending[] {
+  const full = new StoreError('STORE_FULL', 'The volume of the data directory is full');
+  for (const { takesRoom, reject } of batch) {
+    if (takesRoom) {
+      reject(full);
+    }
+  }
+  return batch.filter(({ takesRoom }) => !takesRoom);
 }

@@ -55,14 +55,18 @@ const OBJECTS = `
   CREATE TRIGGER IF NOT EXISTS bodies_go_with_entries AFTER DELETE ON entries BEGIN
     DELETE FROM bodies WHERE id = old.id;
   END;
+  CREATE TABLE IF NOT EXISTS quarantine (
+    id INTEGER PRIMARY KEY, found INTEGER NOT NULL, reason TEXT NOT NULL, entry TEXT, body BLOB
+  );
+`;
+
+/** After all other tables, where those of the former format get theirs: see `mendFirstPage` in `repair.ts`. */
+const PROGRESS = `
   CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY, place INTEGER NOT NULL, last INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS segments (id INTEGER PRIMARY KEY, live INTEGER NOT NULL);
   CREATE TRIGGER IF NOT EXISTS segments_lose_entries AFTER DELETE ON entries WHEN old.place IS NOT NULL BEGIN
     UPDATE segments SET live = live - old.size - ${RECORD_OCTETS} WHERE id = old.place >> 32;
   END;
-  CREATE TABLE IF NOT EXISTS quarantine (
-    id INTEGER PRIMARY KEY, found INTEGER NOT NULL, reason TEXT NOT NULL, entry TEXT, body BLOB
-  );
 `;
 
 /**
@@ -101,7 +105,7 @@ export function upgradeObjects(database: DatabaseSync): void {
 }
 
 export const SCHEMA: Readonly<Record<FileName, string>> = {
-  objects: OBJECTS + remembersTicksOf('entries'),
+  objects: OBJECTS + remembersTicksOf('entries') + PROGRESS,
   records: RECORDS + remembersTicksOf('records'),
 };
 

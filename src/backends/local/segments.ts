@@ -65,7 +65,11 @@ export class Segments {
       if (number < segmentOf(from)) {
         continue;
       }
-      const fd = openSync(segmentFile(this.directory, number), 'r');
+      const fd = openIfThere(segmentFile(this.directory, number));
+      if (fd === undefined) {
+        // It was removed meanwhile: nothing was alive in it.
+        continue;
+      }
       try {
         const start = number === segmentOf(from) ? offsetOf(from) : 0;
         const damaged = (damageFrom: number, damageTo: number) => onDamage(number, damageFrom, damageTo);
@@ -164,6 +168,17 @@ export function segmentNumbers(directory: string): number[] {
 
 export function segmentFile(directory: string, number: number): string {
   return join(directory, `${String(number).padStart(8, '0')}.log`);
+}
+
+function openIfThere(file: string): number | undefined {
+  try {
+    return openSync(file, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      return undefined;
+    }
+    throw error;
+  }
 }
 
 async function readAll(fd: number, body: Buffer, offset: number): Promise<Buffer> {
