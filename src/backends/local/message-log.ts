@@ -243,8 +243,10 @@ export class MessageLog {
         }
         // What only deletes gets the room of the reserve.
         left = refuse(left);
-        await this.room.releaseReserve();
-        await this.writeAndTell(left);
+        if (left.length > 0) {
+          await this.room.releaseReserve();
+          await this.writeAndTell(left);
+        }
       }
     } catch (error) {
       const message = `The log of messages cannot be written: ${(error as Error).message}`;
