@@ -22,6 +22,10 @@ const ENTRY_OCTETS = 1024;
 const EXPIRED_BATCH = 256;
 const EXPIRED_BATCH_OCTETS = 32 * 1024 * 1024;
 
+/** How many bodies are read in one look, and up to how many octets each: to join longer ones costs more than it saves. */
+const READ_TOGETHER = 32;
+const MOST_READ_TOGETHER = 64 * 1024;
+
 const ENTRY_COLUMNS = 'id, key, expiry, size, metadata, body_checksum, checksum';
 
 interface ObjectStoreParts {
@@ -95,6 +99,47 @@ export class LocalObjectStore implements ObjectStore {
       return undefined;
     }
     return this.withBody(entry, row['id'] as number, row);
+  }
+
+  async getAll(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]> {
+    const small = listed.filter((entry) => entry.size <= MOST_READ_TOGETHER && !this.isExpired(entry));
+    const bodies = new Map<string, Buffer>();
+    for (let start = 0; small.length > 1 && start < small.length; start += READ_TOGETHER) {
+      await this.readTogether(small.slice(start, start + READ_TOGETHER), bodies);
+    }
+    return Promise.all(
+      listed.map((entry) => {
+        const body = bodies.get(entry.version);
+        return body ? objectOf(entry, body) : this.get(entry.key, entry);
+      }),
+    );
+  }
+
+  /**
+   * Adds the bodies of entries by their versions, read in one look, or none where one of them is gone or damaged. They
+   * come as one: a body that comes by itself is octets outside the heap, which cost more than reading them.
+   */
+  private async readTogether(listed: readonly ObjectEntry[], into: Map<string, Buffer>): Promise<void> {
+    // In the order in which they are joined.
+    const wanted = listed.map((entry) => ({ entry, id: idOf(entry.version) })).sort((one, other) => one.id - other.id);
+    const ids = Array.from({ length: READ_TOGETHER }, (_, index) => wanted[index]?.id ?? -1);
+    const [row] = await this.files.read('objects', BODIES_OF_VERSIONS, ...ids);
+    const { checksums, bodies } = row ?? {};
+    const expected = typeof checksums === 'string' ? checksums.split(',') : [];
+    const octets = listed.reduce((sum, { size }) => sum + size, 0);
+    if (!(bodies instanceof Uint8Array) || bodies.length !== octets || expected.length !== wanted.length) {
+      return;
+    }
+    let start = bodies.byteOffset;
+    const views = wanted.map(({ entry: { size } }) => {
+      start += size;
+      return Buffer.from(bodies.buffer, start - size, size);
+    });
+    if (views.every((body, index) => checksum(body) === Number(expected[index]))) {
+      wanted.forEach(({ entry }, index) => {
+        into.set(entry.version, views[index] as Buffer);
+      });
+    }
   }
 
   async find(key: string): Promise<ObjectEntry | undefined> {
@@ -190,16 +235,7 @@ export class LocalObjectStore implements ObjectStore {
       this.quarantine.setAsideObject(id, entry.key, 'body does not match its checksum');
       return undefined;
     }
-    const { key, version, arrival, expiry, size, metadata } = entry;
-    return {
-      key,
-      version,
-      arrival,
-      expiry,
-      size,
-      metadata,
-      body: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
-    };
+    return objectOf(entry, Buffer.from(body.buffer, body.byteOffset, body.byteLength));
   }
 
   /** The entry of a row, or undefined when the row is damaged; it is then set aside. */
@@ -229,9 +265,21 @@ export class LocalObjectStore implements ObjectStore {
 const WHOLE_OBJECT = `SELECT ${ENTRY_COLUMNS}, body FROM entries LEFT JOIN bodies USING (id) WHERE key = ?`;
 /** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
 const BODY_OF_VERSION = 'SELECT body_checksum, body FROM entries LEFT JOIN bodies USING (id) WHERE id = ? AND key = ?';
+/** In the order of arrival. To SQLite octets and text are the same but for their type, so that it can join octets. */
+const BODIES_OF_VERSIONS = `
+  SELECT group_concat(body_checksum) AS checksums, CAST(group_concat(body, '') AS BLOB) AS bodies
+  FROM (
+    SELECT body_checksum, body FROM entries JOIN bodies USING (id)
+    WHERE id IN (${Array(READ_TOGETHER).fill('?').join(', ')}) ORDER BY id
+  )`;
 const ENTRY = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`;
 const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+
+function objectOf(entry: ObjectEntry, body: Buffer): StoredObject {
+  const { key, version, arrival, expiry, size, metadata } = entry;
+  return { key, version, arrival, expiry, size, metadata, body };
+}
 
 function versionOf(id: number): string {
   return id.toString(36);
