@@ -25,8 +25,10 @@ export const OPERATIONS = {
   collectedLive: { redisCommands: 1 },
   /** A device has collected and acknowledged a parcel that waited. */
   collectedLater: { classB: 2, redisCommands: 1 },
-  /** A device connects to collect. While it stays connected it costs nothing. */
+  /** A device connects to collect. */
   connection: { classA: 1, redisCommands: 3 },
+  /** It waits for an hour: its mailbox is listed once more, should anything not have been told. */
+  waitingHour: { classA: 1 },
   /** A parcel for the Internet is taken in, sent on and remembered. */
   internetBound: {
     classA: 1,

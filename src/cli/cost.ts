@@ -75,7 +75,7 @@ export function costReport(prices: Prices): CostReport {
 }
 
 function costOfDevices(prices: Prices): Cost {
-  const { connection, registration } = OPERATIONS;
+  const { connection, waitingHour, registration } = OPERATIONS;
   const processes = Math.ceil(MILLION / prices.devicesPerProcess);
   const regular: Operations = {
     firestoreReads: processes * HOURS * READS_PER_PROCESS_HOUR,
@@ -84,6 +84,7 @@ function costOfDevices(prices: Prices): Cost {
   const asked = total(
     [
       times(connection, MILLION * DAYS * prices.connectionsPerDeviceDay),
+      times(waitingHour, MILLION * HOURS),
       times(registration, MILLION * prices.registrationsPerDeviceMonth),
       regular,
     ],

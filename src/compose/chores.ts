@@ -17,6 +17,9 @@ const LEASE_MARGIN = MINUTE;
 /** Parcels in outboxes that one round of housekeeping compares with the queue. */
 const REQUEUED_AT_ONCE = 10_000;
 
+/** Services that hold parcels or make room for them: a sender's next parcel queues behind those that are held. */
+const MINDFUL_OF_HELD: ReadonlySet<string> = new Set(['poweb', 'collection', 'worker']);
+
 /** A block or revocation reaches every process within five seconds, also where its signal is lost. */
 export function watchBlocks(logger: Logger, { peers, revocations }: Core): Housekeeping {
   const watch = new Housekeeping({
@@ -58,6 +61,9 @@ export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisp
     }
   };
   const holdLife = async () => void (await life.hold());
+  /** Who neither holds parcels nor makes room for them need not know of them. */
+  const isMindful = config.services.some((service) => MINDFUL_OF_HELD.has(service));
+  const lookAtHeld = async () => (isMindful ? storage.held.look() : undefined);
   const shared: Chore[] = [
     ...backends.sharedChores,
     { name: 'cargo', run: () => cargo.requeue() },
@@ -70,7 +76,7 @@ export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisp
       // What another process has made is to be known here, too.
       { name: 'identity', run: () => (isHolder ? identity.refresh() : identity.reload()) },
       ...backends.ownChores,
-      { name: 'held parcels', run: () => storage.held.refresh() },
+      { name: 'held parcels', run: () => (isHolder ? storage.held.refresh() : lookAtHeld()) },
       ...shared.map(({ name, run }) => ({ name, run: async () => (isHolder ? run() : undefined) })),
     ],
     period: config.housekeepingPeriod,

@@ -17,6 +17,7 @@ import { moveParcels } from '../migration/parcel-move.ts';
 import { type ExportPlace, MigrationCounts, MigrationFault, type MigrationReport } from '../migration/report.ts';
 import { openBackends } from './backends.ts';
 import { openCore } from './core.ts';
+import { liveProcessesIn } from './live-processes.ts';
 
 /** Documents that are taken at once: for each session key KMS is asked. */
 const CONCURRENCY = 16;
@@ -38,7 +39,8 @@ export interface MigrationOptions {
 /**
  * Takes exports over into the stores that the configuration leads to, on which no gateway runs.
  *
- * @throws Error in one line, when a file cannot be read, or the stores have another identity; StoreError
+ * @throws Error in one line, when a file cannot be read, a gateway is at work on the stores, or they have another identity;
+ *   StoreError
  */
 export async function migrateMongo(config: Config, options: MigrationOptions): Promise<MigrationReport> {
   const { isDryRun, clock, logger, bucket } = options;
@@ -63,6 +65,13 @@ async function migrateRecords(config: Config, options: MigrationOptions, counts:
   const { files, isDryRun, clock, logger, onProgress } = options;
   await using stack = new AsyncDisposableStack();
   const { records, wrapping, identityKeys, signals, meters } = stack.use(await openBackends(config, logger, clock));
+  if (config.records !== 'local' && !isDryRun) {
+    // Where records are local, their lock says so.
+    const [live] = await liveProcessesIn(records);
+    if (live) {
+      throw new Error(`The gateway is at work on these stores (${live.holder}): stop all its processes first`);
+    }
+  }
   const { kmsKeyRing: ring, kmsWrappingKey } = config;
   const isInKms = config.keys === 'gcp-kms' && ring !== undefined;
   const kms = isInKms ? stack.use(new KmsClient({ endpoint: config.kmsEndpoint })) : undefined;

@@ -16,7 +16,7 @@ import type { Random } from './ports.ts';
 import type { SessionKeys } from './session-keys.ts';
 
 /** Keys that are made at once for messages to come. */
-const MOST_KEYS_AHEAD = 8;
+const MOST_KEYS_AHEAD = 16;
 
 export class ChannelSessions {
   private readonly sessionKeys: SessionKeys;

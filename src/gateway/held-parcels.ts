@@ -34,6 +34,8 @@ interface HeldForMailbox {
   moving: Promise<number> | undefined;
   /** Something has changed since the move under way began. */
   mustMoveAgain: boolean;
+  /** How often this process has begun to hold a parcel. */
+  holds: number;
 }
 
 export class HeldParcels {
@@ -77,7 +79,9 @@ export class HeldParcels {
     const { digest, bytes, expiry, metadata } = parcel;
     const isFirst = !this.includes(mailbox, sender);
     // Before it is stored, so that the sender's next one does not overtake it.
-    this.heldFor(mailbox).senders.add(sender);
+    const begun = this.heldFor(mailbox);
+    begun.senders.add(sender);
+    begun.holds++;
     try {
       await this.outbox.store(sender, heldKey(mailbox, sender, digest), bytes, {
         expiry,
@@ -113,12 +117,37 @@ export class HeldParcels {
     return held.moving;
   }
 
-  /** Looks through the store for what is held, also by other processes, and moves what can be. For housekeeping. */
-  async refresh(): Promise<void> {
+  /**
+   * Looks through the store for what is held, also by other processes, and forgets what others have moved. For housekeeping.
+   *
+   * @throws StoreError
+   */
+  async look(): Promise<void> {
+    const before = [...this.held].map(([mailbox, { holds }]) => ({ mailbox, holds }));
+    const found = new Map<string, Set<string>>();
     for await (const { key } of this.objects.list(HELD_PREFIX)) {
       const { mailbox, sender } = readHeldKey(key);
       this.heldFor(mailbox).senders.add(sender);
+      found.set(mailbox, (found.get(mailbox) ?? new Set()).add(sender));
     }
+    for (const { mailbox, holds } of before) {
+      const held = this.held.get(mailbox);
+      // What came to be held since then may not be in the list.
+      if (held && held.holds === holds && !held.moving) {
+        const senders = found.get(mailbox);
+        held.waiting = undefined;
+        if (senders) {
+          held.senders = senders;
+        } else {
+          this.held.delete(mailbox);
+        }
+      }
+    }
+  }
+
+  /** Looks, and moves what can be. Of several processes one is enough. @throws StoreError */
+  async refresh(): Promise<void> {
+    await this.look();
     for (const [mailbox, held] of this.held) {
       held.waiting = undefined;
       await this.move(mailbox);
@@ -134,6 +163,7 @@ export class HeldParcels {
         isTruncated: false,
         moving: undefined,
         mustMoveAgain: false,
+        holds: 0,
       };
       this.held.set(mailbox, held);
     }

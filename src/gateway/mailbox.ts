@@ -3,6 +3,7 @@
  *
  * A parcel with the same recipient, sender and message id replaces the one that waits (RS-001).
  */
+import { shareMemory } from './give-back.ts';
 import type { ParcelAtRest } from './parcel-at-rest.ts';
 import { readParcelSignal, writeParcelSignal } from './parcel-signal.ts';
 import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, Signals, StoredObject, Subscription } from './ports.ts';
@@ -62,9 +63,19 @@ export class Mailboxes {
     return this.objects.find(`${mailboxPrefix(peer)}${digest}`);
   }
 
-  /** The newest version under the key of an entry, or undefined when it is gone. @param listed the entry, if it was listed */
-  read(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined> {
-    return this.objects.get(key, listed);
+  /** The newest version under the key of an entry, or undefined when it is gone. */
+  read(key: string): Promise<StoredObject | undefined> {
+    return this.objects.get(key);
+  }
+
+  /** As `read`, with each entry of a list, in its order; bodies may share memory with each other. @throws StoreError */
+  async readAll(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]> {
+    if (!this.objects.getAll) {
+      return Promise.all(listed.map((entry) => this.objects.get(entry.key, entry)));
+    }
+    const all = await this.objects.getAll(listed);
+    shareMemory(all.flatMap((stored) => stored?.body ?? []));
+    return all;
   }
 
   /** Removes this version of a parcel: its next hop has it. @throws StoreError */

@@ -15,7 +15,7 @@ import { ParcelQueue, type QueuedParcel } from './parcel-queue.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
 import type { Clock, ObjectEntry, Subscription } from './ports.ts';
 import { type SentParcel, SentParcels } from './sent-parcels.ts';
-import { MINUTE } from './time.ts';
+import { HOUR } from './time.ts';
 
 /** A further parcel is sent within the window only while the unacknowledged ones have fewer octets than this. */
 const WINDOW_OCTETS = 1024 * 1024;
@@ -26,8 +26,11 @@ const MAX_DELETIONS = 64;
 /** Parcels of fewer octets are read without waiting for a share of the memory: they leave for the network at once. */
 const SMALL_OCTETS = 64 * 1024;
 
-/** How often a mailbox is listed again: a process may die between storing a parcel and telling of it. */
-const RELISTING_INTERVAL = 15 * MINUTE;
+/**
+ * How often a mailbox is listed again, in case somebody was not told of a parcel: one whose process died before it told was
+ * acknowledged to nobody and comes again, and what Redis loses it tells of. Each time is billed, for each device that waits.
+ */
+const RELISTING_INTERVAL = HOUR;
 
 /** Where a collection's parcels go: the door's side of one connection. */
 export interface CollectionOutlet {

@@ -76,6 +76,12 @@ export interface ObjectStore {
    */
   get(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined>;
 
+  /**
+   * As `get` with each entry of a list, in its order; only of stores that find many together for less. Bodies may share
+   * memory with each other, though with nothing else.
+   */
+  getAll?(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]>;
+
   /** What is told of the newest version without its body, or `undefined` as with `get`. @throws StoreError */
   find(key: string): Promise<ObjectEntry | undefined>;
 

@@ -66,23 +66,25 @@ export async function* readParcels(
   mailboxes: Mailboxes,
   pages: AsyncIterable<readonly ObjectEntry[]>,
 ): AsyncGenerator<FoundParcel[]> {
-  let ahead: Reading = { entries: [], octets: 0, parcels: [] };
+  let ahead: Reading | undefined;
   for await (const page of pages) {
     for (const { entries, octets } of batches(page)) {
-      if (ahead.octets + octets > OCTETS_AT_ONCE) {
-        yield* found(ahead);
-        ahead = { entries: [], octets: 0, parcels: [] };
+      if (ahead && ahead.octets + octets > OCTETS_AT_ONCE) {
+        yield await found(ahead);
+        ahead = undefined;
       }
-      const parcels = entries.map((entry) => mailboxes.read(entry.key, entry));
-      for (const parcel of parcels) {
-        // Told when its turn comes, unless whoever collects has left by then.
-        parcel.catch(() => undefined);
+      const parcels = mailboxes.readAll(entries);
+      // Told when its turn comes, unless whoever collects has left by then.
+      parcels.catch(() => undefined);
+      if (ahead) {
+        yield await found(ahead);
       }
-      yield* found(ahead);
       ahead = { entries, octets, parcels };
     }
   }
-  yield* found(ahead);
+  if (ahead) {
+    yield await found(ahead);
+  }
 }
 
 /** Entries whose parcels may be read at once. */
@@ -92,21 +94,17 @@ interface Batch {
 }
 
 interface Reading extends Batch {
-  readonly parcels: readonly Promise<StoredObject | undefined>[];
+  readonly parcels: Promise<readonly (StoredObject | undefined)[]>;
 }
 
-/** One array, or none where nothing was found. */
-async function* found({ entries, parcels }: Reading): AsyncGenerator<FoundParcel[]> {
+async function found({ entries, parcels }: Reading): Promise<FoundParcel[]> {
   const all: FoundParcel[] = [];
-  for (const [index, parcel] of parcels.entries()) {
-    const stored = await parcel;
+  for (const [index, stored] of (await parcels).entries()) {
     if (stored) {
       all.push({ entry: entries[index] as ObjectEntry, stored });
     }
   }
-  if (all.length > 0) {
-    yield all;
-  }
+  return all;
 }
 
 /** Entries in their order, as many together as may be read at once. */

@@ -22,6 +22,7 @@ type Kinds<Port> = { readonly [Method in keyof Port]-?: Kind };
 const OBJECT_STORE: Kinds<ObjectStore> = {
   put: 'promise',
   get: 'promise',
+  getAll: 'promise',
   find: 'promise',
   list: 'list',
   delete: 'promise',

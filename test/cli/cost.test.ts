@@ -43,8 +43,8 @@ suite('The cost of the cloud', () => {
     near(only({ redisMonth: 7, redisCommandsPerSecond: 1e6 / month }).parcels[0]?.redis, 28);
   });
 
-  test('of a million devices is their connections, registrations, processes and what those look for', () => {
-    near(only({ classAPer10000: 0.05, connectionsPerDeviceDay: 4 }).devices.total, 600);
+  test('of a million devices is their connections, hours, registrations, processes and what those look for', () => {
+    near(only({ classAPer10000: 0.05, connectionsPerDeviceDay: 4 }).devices.total, 600 + 720 * 5);
     near(only({ kmsOperationsPer10000: 0.03, registrationsPerDeviceMonth: 0.5 }).devices.kms, 3);
     near(only({ processMonth: 20, devicesPerProcess: 15_000 }).devices.processes, 67 * 20);
     near(only({ firestoreReadsPer100000: 1, devicesPerProcess: 500_000 }).devices.firestore, (2 * 720 * 3000) / 1e5);

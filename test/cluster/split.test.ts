@@ -44,20 +44,15 @@ async function deploy(room: Room, values: object): Promise<void> {
   assert.equal(code, 0, stderr);
 }
 
-/** The oldest first. */
-const podsOf = async (room: Room, component: string) =>
-  (
-    await room.kubectl(
-      'get',
-      'pods',
-      `--selector=app.kubernetes.io/component=${component}`,
-      '--sort-by=.metadata.creationTimestamp',
-      '--output=name',
-    )
-  )
-    .trim()
-    .split('\n')
-    .map((name) => name.replace('pod/', ''));
+/** Those that are to stay, the oldest first: what ends may be gone at any time. */
+async function podsOf(room: Room, component: string): Promise<string[]> {
+  const selector = `--selector=app.kubernetes.io/component=${component}`;
+  const sorting = '--sort-by=.metadata.creationTimestamp';
+  const { items } = JSON.parse(await room.kubectl('get', 'pods', selector, sorting, '--output=json')) as {
+    items: { metadata: { name: string; deletionTimestamp?: string } }[];
+  };
+  return items.filter(({ metadata }) => !metadata.deletionTimestamp).map(({ metadata }) => metadata.name);
+}
 
 const ready = (room: Room, component: string) =>
   room.kubectl('rollout', 'status', `deployment/${NAME}-${component}`, '--timeout=300s');

@@ -179,6 +179,18 @@ suite('A gateway on cloud backends', needsCloud(), () => {
       });
     });
 
+    test('lets nobody migrate another gateway into its stores while it runs', async () => {
+      const own = temporaryDirectory();
+      try {
+        const migrate = ['migrate', 'mongo', '/dev/null'];
+        const { code, stderr } = await runRelayGateway(migrate, { ...cloud.environment, DATA_DIR: own });
+        assert.equal(code, 1);
+        assert.match(stderr, /The gateway is at work on these stores \(poweb,ops \([0-9a-f]{16}\)\): stop all/);
+      } finally {
+        rmSync(own, { recursive: true, force: true });
+      }
+    });
+
     test('lets no process look after all that may not sign, even where the lease has run out', async () => {
       await using other = await startGateway({
         environment: { ...cloud.environment, HOUSEKEEPING_PERIOD: '1s' },

@@ -290,6 +290,57 @@ test('A process that starts finds what an earlier one held, and what was held wi
   assert.deepEqual(await idsIn(room, chain), ['2']);
 });
 
+test('A process that only looks knows what others hold, moves nothing by itself, and forgets what they have moved', async () => {
+  await using room = await openWith(1);
+  const chain = await chainIn(room);
+  const { id } = chain.privateGateway;
+  await send(room, chain, '1', chain.privateGateway);
+  await send(room, chain, '2', chain.privateGateway);
+  const { objects, records, work, signals, meters } = room.backends;
+  const quota = { ...MANY, count: 1 };
+  const parts = { objects, records, work, signals, meters, clock: room.clock, mailboxQuota: quota };
+  const [other, unknowing] = [new ParcelStorage(parts), new ParcelStorage(parts)];
+  await other.held.look();
+  assert.equal(other.held.includes(id, id), true);
+  const [first] = await inMailbox(room, chain);
+  assert.ok(first);
+  // By a process that knows of nothing held.
+  await unknowing.mailboxes.remove(id, first);
+  await other.held.look();
+  assert.deepEqual(await idsIn(room, chain), []);
+  assert.equal(other.held.includes(id, id), true);
+
+  await room.storage.held.refresh();
+  assert.deepEqual(await idsIn(room, chain), ['2']);
+  assert.equal(other.held.includes(id, id), true);
+  await other.held.look();
+  assert.equal(other.held.includes(id, id), false);
+});
+
+test('A look forgets no parcel that comes to be held meanwhile', async () => {
+  await using room = await openWith(1);
+  const chain = await chainIn(room);
+  const { id } = chain.privateGateway;
+  await send(room, chain, '1', chain.privateGateway);
+  await send(room, chain, '2', chain.privateGateway);
+  const [held] = await Array.fromAsync(room.backends.objects.list('held/'));
+  assert.ok(held);
+  await room.backends.objects.delete(held.key, held.version);
+  const { objects } = room.backends;
+  const list = objects.list.bind(objects);
+  let isListed = false;
+  objects.list = async function* (prefix: string) {
+    yield* list(prefix);
+    if (!isListed) {
+      isListed = true;
+      await send(room, chain, '3', chain.privateGateway);
+    }
+  } as typeof objects.list;
+  await room.storage.held.look();
+  assert.equal(isListed, true);
+  assert.equal(room.storage.held.includes(id, id), true);
+});
+
 test('Hundreds of held parcels all move, in order, as they are collected', async () => {
   await using room = await openWith(10);
   const chain = await chainIn(room);

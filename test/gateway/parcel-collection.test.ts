@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import type { ParcelCollection } from '../../src/gateway/parcel-collection.ts';
 import { QUEUE_CAPACITY } from '../../src/gateway/parcel-queue.ts';
-import { MINUTE } from '../../src/gateway/time.ts';
+import { HOUR, MINUTE, SECOND } from '../../src/gateway/time.ts';
 import { type CollectionRoom, type Outlet, openCollectionRoom } from '../support/collection-room.ts';
 
 describe('A parcel that arrives', { timeout: 60_000 }, () => {
@@ -131,6 +131,49 @@ describe('A parcel that arrives', { timeout: 60_000 }, () => {
     assert.deepEqual((await outlet.next()).parcel, lost);
   });
 
+  it('after an hour without any finds a collection that has asked for nothing but one list', async () => {
+    const { objects, records, meters, work } = room.room.backends;
+    const asked: string[] = [];
+    const restore = Object.entries({ objects, records, meters, work }).flatMap(([port, backend]) =>
+      Object.getOwnPropertyNames(Object.getPrototypeOf(backend)).flatMap((name) => {
+        const methods = backend as unknown as Record<string, unknown>;
+        const method = methods[name];
+        if (name === 'constructor' || typeof method !== 'function') {
+          return [];
+        }
+        methods[name] = (...parameters: unknown[]) => {
+          asked.push(`${port}.${name}`);
+          return method.apply(backend, parameters);
+        };
+        return [() => delete methods[name]];
+      }),
+    );
+    try {
+      const { collection, outlet } = collect();
+      const first = await room.put();
+      const { deliveryId, parcel } = await outlet.next();
+      assert.deepEqual(parcel, first);
+      collection.acknowledge(deliveryId);
+      await room.emptied();
+      const settled = () => new Promise((resolve) => setImmediate(resolve));
+      await settled();
+      asked.length = 0;
+      // As often as the door has each connection looked after.
+      for (let passed = 0; passed < HOUR; passed += 5 * SECOND) {
+        room.room.clock.advance(5 * SECOND);
+        collection.maintain();
+        await settled();
+      }
+      assert.deepEqual(asked, ['objects.list']);
+      const next = await room.put();
+      assert.deepEqual((await outlet.next()).parcel, next);
+    } finally {
+      for (const undo of restore) {
+        undo();
+      }
+    }
+  });
+
   it('is delivered though its process died before it told anybody', async () => {
     const { collection, outlet } = collect();
     const first = await room.put();
@@ -139,7 +182,7 @@ describe('A parcel that arrives', { timeout: 60_000 }, () => {
     collection.acknowledge(delivery.deliveryId);
     room.signals.hold();
     const untold = await room.put();
-    room.room.clock.advance(15 * MINUTE);
+    room.room.clock.advance(HOUR);
     collection.maintain();
     assert.deepEqual((await outlet.next()).parcel, untold);
     room.signals.gap();

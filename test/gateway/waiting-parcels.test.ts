@@ -58,11 +58,16 @@ test('what arrives while a page is gone through comes last', async () => {
 function slowMailboxes(gone: ReadonlySet<string>) {
   const reads: { key: string; end: () => void }[] = [];
   const mailboxes = {
-    read: (key: string) =>
-      new Promise<StoredObject | undefined>((resolve) => {
-        const stored = { ...entryOf(key, 0), body: Buffer.from(key) };
-        reads.push({ key, end: () => resolve(gone.has(key) ? undefined : stored) });
-      }),
+    readAll: (entries: readonly ObjectEntry[]) =>
+      Promise.all(
+        entries.map(
+          ({ key }) =>
+            new Promise<StoredObject | undefined>((resolve) => {
+              const stored = { ...entryOf(key, 0), body: Buffer.from(key) };
+              reads.push({ key, end: () => resolve(gone.has(key) ? undefined : stored) });
+            }),
+        ),
+      ),
   } as unknown as Mailboxes;
   return { mailboxes, reads };
 }

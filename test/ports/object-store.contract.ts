@@ -46,6 +46,28 @@ export function objectStoreContract(
       assert.deepEqual(entry.metadata, { trace: 't1', parcel: 'id "with" ünïcode' });
     });
 
+    test('gives many from a list at once, where it can, as it gives each', async () => {
+      await using store = await open();
+      const { objects, clock } = store;
+      const expiry = clock.now() + HOUR;
+      const sizes = [1000, 0, 5000, 70_000, 12, ...Array.from({ length: 60 }, (_, index) => index)];
+      for (const [index, size] of sizes.entries()) {
+        // The last one does not live as long.
+        await objects.put(`many/${index}`, randomBytes(size), { expiry: index === 64 ? expiry - 1 : expiry });
+      }
+      const listed = (await all(objects, 'many/')).toReversed();
+      await objects.put('many/2', Buffer.from('newer'), { expiry });
+      await objects.delete('many/4');
+      clock.advance(HOUR);
+      const each = await Promise.all(listed.map((entry) => objects.get(entry.key, entry)));
+      assert.equal(each.filter(Boolean).length, 63);
+      assert.equal(each[listed.findIndex(({ key }) => key === 'many/2')]?.body.toString(), 'newer');
+      // Some have all of a look, others lack some.
+      for (const some of [listed, listed.slice(0, 20), listed.slice(0, 1), []]) {
+        assert.deepEqual((await objects.getAll?.(some)) ?? each.slice(0, some.length), each.slice(0, some.length));
+      }
+    });
+
     test('has nothing under a key that was never put', async () => {
       await using store = await open();
       assert.equal(await store.objects.get('mailboxes/a/1'), undefined);

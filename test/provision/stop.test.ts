@@ -17,6 +17,8 @@ import { type GuardedCloud, startGuardedCloud } from '../support/guarded-cloud.t
 import { type CommandOutcome, runRelayGateway } from '../support/relay-gateway.ts';
 
 const ADDRESS = 'gateway.test';
+/** How long a command may take on a machine that is busy, in milliseconds. */
+const LIMIT = 100_000;
 const HELMFILE = path.join(projectRoot, 'helmfile.yaml');
 
 suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud() }, () => {
@@ -53,7 +55,8 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
     ...['deprovision', '--file', cloud.provisioned.file, '--helmfile', HELMFILE, '--confirm', ADDRESS],
     ...more,
   ];
-  const run = (...more: string[]): Promise<CommandOutcome> => runRelayGateway(parameters(...more), { PATH: folder });
+  const run = (...more: string[]): Promise<CommandOutcome> =>
+    runRelayGateway(parameters(...more), { PATH: folder }, LIMIT);
   const calls = () => readFileSync(called, 'utf8').trim().split('\n');
 
   test('is what comes first: a gateway at work is not emptied', async () => {

@@ -18,6 +18,9 @@ export interface CloudDeployment extends Deployment, AsyncDisposable {
   runAs(component: Component, parameters: readonly string[], environment?: Settings): Promise<CommandOutcome>;
 }
 
+/** How long a Job may take on a machine that is busy, in milliseconds. */
+const JOB_LIMIT = 100_000;
+
 /** @param host the one Internet host that its workers trust */
 export async function startCloudDeployment(host: string): Promise<CloudDeployment> {
   await using stack = new AsyncDisposableStack();
@@ -26,7 +29,11 @@ export async function startCloudDeployment(host: string): Promise<CloudDeploymen
   const runAs = async (component: Component, parameters: readonly string[], environment: Settings = {}) => {
     const directory = temporaryDirectory();
     try {
-      return await runRelayGateway(parameters, { ...cloud.settingsOf(component), ...environment, DATA_DIR: directory });
+      return await runRelayGateway(
+        parameters,
+        { ...cloud.settingsOf(component), ...environment, DATA_DIR: directory },
+        JOB_LIMIT,
+      );
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }

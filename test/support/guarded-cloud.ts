@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
-import { COMPONENTS, type Component, type Environment, readEnvironment } from '../../src/provision/environment.ts';
+import { type Component, componentsOf, type Environment, readEnvironment } from '../../src/provision/environment.ts';
 import type { Policies } from '../emulators/iam.ts';
 import type { Cloud } from './cloud.ts';
 import { newProject, startFirestore } from './firestore-emulator.ts';
@@ -26,15 +26,26 @@ export interface GuardedCloud extends Cloud {
   readonly policies: Readonly<Record<string, Policies>>;
 }
 
-/** Provisions it by the command; in no name by default, which may do everything. */
-export async function startGuardedCloud(): Promise<GuardedCloud> {
+/** How long the command may take on a machine that is busy, in milliseconds. */
+const LIMIT = 100_000;
+
+/**
+ * Provisions it by the command, in no name, which may do everything.
+ *
+ * @param name of the example of an environment's file
+ * @param more fields of the file
+ */
+export async function startGuardedCloud(
+  name = 'staging',
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<GuardedCloud> {
   await using stack = new AsyncDisposableStack();
   const [redis, firestore] = await Promise.all([startRedis(), startFirestore()]);
   stack.use(redis);
   stack.use(firestore);
-  const changes = { internetAddress: 'gateway.test', project: newProject() };
-  const cloud = stack.use(await startEmptyCloud('staging', { documents: firestore.host, changes }));
-  const { code, stderr } = await runRelayGateway(['provision', '--file', cloud.file]);
+  const changes = { internetAddress: 'gateway.test', project: newProject(), ...more };
+  const cloud = stack.use(await startEmptyCloud(name, { documents: firestore.host, changes }));
+  const { code, stderr } = await runRelayGateway(['provision', '--file', cloud.file], {}, LIMIT);
   if (code !== 0) {
     throw new Error(`It cannot be provisioned: ${stderr}`);
   }
@@ -42,8 +53,9 @@ export async function startGuardedCloud(): Promise<GuardedCloud> {
   const values = parse(await readFile(cloud.file.replace('.yaml', '.values.yaml'), 'utf8'));
   const { kms, gcs, documents = '' } = cloud;
   const settings = {
-    ...(values.gateway.gateway.settings as Settings),
+    // What the chart sets where a gateway is split.
     ...{ OBJECT_STORE: 'gcs', RECORDS: 'firestore', KEYS: 'gcp-kms', SIGNALS: 'redis', REDIS_URL: redis.url },
+    ...(values.gateway.gateway.settings as Settings),
   };
 
   /** As a metadata server does in a pod: every call gets the credentials of the pod's account. */
@@ -68,7 +80,7 @@ export async function startGuardedCloud(): Promise<GuardedCloud> {
   const principalOf = (component: Component) =>
     `principal://iam.googleapis.com/${pool}/subject/ns/${namespace}/sa/${accounts[component]}`;
   const places = new Map<Component, Settings>();
-  for (const component of COMPONENTS) {
+  for (const component of componentsOf(file)) {
     places.set(component, await identified(principalOf(component)));
   }
   const resources = stack.move();

@@ -27,7 +27,7 @@ import {
   writeRecord,
 } from './log-records.ts';
 import { readMarker } from './segment-reader.ts';
-import { type Segment, Segments, segmentFile, segmentNumbers } from './segments.ts';
+import { type BodyPlace, type Segment, Segments, segmentFile, segmentNumbers } from './segments.ts';
 
 /** A segment takes no more records once it has so many octets. */
 const SEGMENT_OCTETS = 32 * 1024 * 1024;
@@ -131,6 +131,11 @@ export class MessageLog {
     return this.segments.read(place, octets);
   }
 
+  /** The octets of many small bodies, in one piece of memory; undefined where a segment is gone. */
+  readTogether(bodies: readonly BodyPlace[]): (Buffer | undefined)[] {
+    return this.segments.readTogether(bodies);
+  }
+
   /** The records of all segments from a place on, as far as they are written now, oldest first. */
   records(from: Place, options?: Parameters<Segments['records']>[2]): ReturnType<Segments['records']> {
     return this.segments.records([...this.sealedSegments, ...(this.tail ? [this.tail] : [])], from, options);
@@ -145,7 +150,7 @@ export class MessageLog {
    * Overwrites bodies with zeros: what expired is not to be found on the disk, though its segment stays. Nobody may be led
    * to them any more.
    */
-  wipe(bodies: readonly { readonly place: Place; readonly octets: number }[]): Promise<void> {
+  wipe(bodies: readonly BodyPlace[]): Promise<void> {
     return this.segments.wipe(bodies);
   }
 

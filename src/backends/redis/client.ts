@@ -113,6 +113,14 @@ export class RedisClient {
     this.connection.on('ready', listener);
   }
 
+  /** Has `listener` called whenever a connection is lost; on a cluster, that to any of its nodes. */
+  whenLost(listener: () => void): void {
+    this.connection.on('close', listener);
+    if (this.connection instanceof Cluster) {
+      this.connection.on('-node', listener);
+    }
+  }
+
   /** Resolves when Redis is there. */
   async whenReadyOnce(): Promise<void> {
     while (!this.isReady) {

@@ -4,7 +4,8 @@
  * Subscribers in this process are told directly, so that they hear each other also while Redis is away; what comes back
  * from Redis is passed over. Redis forgets whoever was not there, so after each loss of the connection all channels are
  * joined again and then everybody is told of a gap. What this process could not publish is made good the same way: the
- * subscribers of those channels in other processes are told of a gap.
+ * subscribers of those channels in other processes are told of a gap. So are those of the channels that it published in shortly
+ * before its connection was lost: a primary that others had left already takes what it is given, and nobody hears it.
  *
  * A message: 1 octet what it is (0 a signal, 1 a gap), 8 octets that name the process, the payload.
  */
@@ -32,6 +33,8 @@ const MOST_UNDER_WAY = 16 * 1024 * 1024;
 const MOST_MISSED = 10_000;
 /** How long until what failed is tried again, in milliseconds. */
 const RETRY = 500;
+/** How long it is remembered at least that something was published in a channel, in milliseconds; at most twice as long. */
+const RECENT = 30_000;
 /** How often a quiet connection is tried, in milliseconds. */
 const HEARTBEAT = 2000;
 
@@ -51,6 +54,10 @@ export class RedisSignals implements Signals, AsyncDisposable {
   private readonly pace: GapPace<RedisSubscription>;
   private readonly missed = new Set<string>();
   private hasMissedMany = false;
+  /** Channels that this process has published in, of late and in the time before that. */
+  private recent = new Set<string>();
+  private earlier = new Set<string>();
+  private recentSince = performance.now();
   private octetsUnderWay = 0;
   private rejoining: Promise<void> | undefined;
   private mustRejoinAgain = false;
@@ -79,6 +86,7 @@ export class RedisSignals implements Signals, AsyncDisposable {
       this.connection.on('messageBuffer', hear);
     }
     this.connection.on('ready', () => void this.rejoin());
+    this.publisher.whenLost(() => this.missRecent());
     this.heartbeat = setInterval(() => this.beat(), HEARTBEAT);
   }
 
@@ -241,6 +249,9 @@ export class RedisSignals implements Signals, AsyncDisposable {
       this.miss(channel);
       return;
     }
+    if (this.recent.size <= MOST_MISSED) {
+      this.recent.add(channel);
+    }
     const message = Buffer.concat([Buffer.of(kind), this.source, payload]);
     this.octetsUnderWay += message.length;
     this.publisher
@@ -262,6 +273,15 @@ export class RedisSignals implements Signals, AsyncDisposable {
     }
   }
 
+  /** Redis took them, and may have been alone by then. */
+  private missRecent(): void {
+    for (const channel of [...this.earlier, ...this.recent]) {
+      this.miss(channel);
+    }
+    this.earlier.clear();
+    this.recent.clear();
+  }
+
   private makeGood(): void {
     this.makingGood = undefined;
     if (!this.publisher.isReady) {
@@ -278,6 +298,11 @@ export class RedisSignals implements Signals, AsyncDisposable {
 
   /** A connection that went without a word is found dead by its silence (`ANSWER_LIMIT`), and made again. */
   private beat(): void {
+    if (performance.now() - this.recentSince > RECENT) {
+      this.recentSince = performance.now();
+      this.earlier = this.recent;
+      this.recent = new Set();
+    }
     if (!(this.connection instanceof Cluster) && this.isJoinable) {
       this.connection.ping().catch(() => undefined);
     }

@@ -83,7 +83,8 @@ export class InternetDelivery {
   private readonly octets = new Budget(OCTETS_IN_HAND);
   private readonly end = new AbortController();
   private turn: Promise<void> | undefined;
-  private slotFreed = Promise.withResolvers<void>();
+  /** Set while slots are waited for. */
+  private onSlotFreed: (() => void) | undefined;
   private running: Promise<void> = Promise.resolve();
   /** Why work cannot be had; undefined when all is well. */
   private trouble: unknown;
@@ -141,7 +142,9 @@ export class InternetDelivery {
     while (!this.end.signal.aborted) {
       const count = SLOTS - this.inHand.size;
       if (count === 0) {
-        await this.slotFreed.promise;
+        await new Promise<void>((resolve) => {
+          this.onSlotFreed = resolve;
+        });
         continue;
       }
       try {
@@ -171,8 +174,7 @@ export class InternetDelivery {
     this.held.hold(item);
     void done.then(() => {
       this.inHand.delete(done);
-      this.slotFreed.resolve();
-      this.slotFreed = Promise.withResolvers<void>();
+      this.onSlotFreed?.();
     });
     this.startNext(item.group);
   }

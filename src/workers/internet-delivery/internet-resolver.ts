@@ -11,6 +11,8 @@ const SERVICE = '_awala-pdc._tcp';
 const HTTPS_PORT = 443;
 
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
+/** Two labels or more, the last of which is not a number: in one look, as each parcel asks. */
+const DOMAIN_NAME = /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 /** With the service before it, a name must not be longer than DNS allows. */
 const MOST_OCTETS = 253 - SERVICE.length - 1;
 
@@ -20,6 +22,13 @@ const MOST_HOSTS = 16;
 export interface Host {
   readonly name: string;
   readonly port: number;
+  /** Of its URLs, such as `https://pohttp.example`; undefined where the name cannot be the host of one. */
+  readonly origin: string | undefined;
+}
+
+/** A service and its host, found once for all parcels that ask while the answer is remembered. */
+interface Service extends ServiceRecord {
+  readonly host: Host;
 }
 
 export class InternetResolver {
@@ -27,7 +36,7 @@ export class InternetResolver {
   private readonly chance: () => number;
   private readonly asksMachine: boolean;
   /** What answers say, while they are remembered: each parcel asks. */
-  private readonly services = new WeakMap<DnsAnswer, readonly ServiceRecord[]>();
+  private readonly services = new WeakMap<DnsAnswer, readonly Service[]>();
 
   /**
    * @param parts.chance gives a number from 0 up to 1
@@ -54,14 +63,14 @@ export class InternetResolver {
       throw new DeliveryFault('NAME_UNAUTHENTICATED', `Nobody vouches for what the DNS says of ${internetAddress}`);
     }
     if (answer.isNoName) {
-      return [{ name: internetAddress, port: HTTPS_PORT }];
+      return [hostAt(internetAddress, HTTPS_PORT)];
     }
     const services = this.services.get(answer) ?? servicesOf(answer);
     this.services.set(answer, services);
     if (services.length === 0) {
       throw new DeliveryFault('NAME_UNRESOLVED', `The DNS has no service at ${internetAddress}`);
     }
-    return orderServices(services, this.chance).map(({ target, port }) => ({ name: target, port }));
+    return orderServices(services, this.chance).map(({ host }) => host);
   }
 
   /** Asks afresh next time: none of these hosts could be reached. */
@@ -97,13 +106,15 @@ export class InternetResolver {
 }
 
 function isDomainName(text: string): boolean {
-  const labels = text.split('.');
-  const isName = labels.length > 1 && labels.every((label) => LABEL.test(label)) && !/^\d+$/.test(labels.at(-1) ?? '');
-  return isName && text.length <= MOST_OCTETS;
+  return text.length <= MOST_OCTETS && DOMAIN_NAME.test(text);
+}
+
+function hostAt(name: string, port: number): Host {
+  return { name, port, origin: URL.parse(`https://${name}:${port}/`)?.origin };
 }
 
 /** A target of `.` says that there is no service (RFC 2782). */
-function servicesOf({ records }: DnsAnswer): ServiceRecord[] {
+function servicesOf({ records }: DnsAnswer): Service[] {
   return records
     .flatMap((record): ServiceRecord[] => {
       if (record.type !== 'SRV') {
@@ -113,7 +124,8 @@ function servicesOf({ records }: DnsAnswer): ServiceRecord[] {
       return [{ priority, weight, port, target: target.replace(/\.$/, '') }];
     })
     .filter(({ target, port }) => port > 0 && target.split('.').every((label) => LABEL.test(label)))
-    .slice(0, MOST_HOSTS);
+    .slice(0, MOST_HOSTS)
+    .map((record) => ({ ...record, host: hostAt(record.target, record.port) }));
 }
 
 function networkAddresses({ records }: DnsAnswer): string[] {

@@ -68,9 +68,9 @@ export class PoHttpClient implements AsyncDisposable {
   /** The next host is for when one cannot be reached, not for when it refuses (RFC 2782). */
   private async postToFirst(hosts: readonly Host[], parcel: Buffer): Promise<Answer> {
     let fault: unknown;
-    for (const { name, port } of hosts) {
+    for (const host of hosts) {
       try {
-        return await this.postTo(urlOf(name, port), parcel);
+        return await this.postTo(host, parcel);
       } catch (error) {
         if (!(error instanceof DeliveryFault)) {
           throw error;
@@ -81,27 +81,23 @@ export class PoHttpClient implements AsyncDisposable {
     throw fault;
   }
 
-  private async postTo(start: URL, parcel: Buffer): Promise<Answer> {
-    let url = start;
-    for (let redirects = 0; ; redirects++) {
-      const answer = await post(this.pools.to(url.origin), `${url.pathname}${url.search}`, HEADERS, parcel);
-      if (answer.status !== 307 && answer.status !== 308) {
-        return answer;
-      }
+  /** Builds a URL only where it is redirected: most parcels are not. */
+  private async postTo({ name, port, origin }: Host, parcel: Buffer): Promise<Answer> {
+    if (origin === undefined) {
+      throw new DeliveryFault('NAME_UNRESOLVED', `${name}:${port} cannot be the host of a URL`);
+    }
+    let answer = await post(this.pools.to(origin), '/', HEADERS, parcel);
+    let url: URL | undefined;
+    for (let redirects = 0; answer.status === 307 || answer.status === 308; redirects++) {
+      url ??= new URL(origin);
       if (redirects === MOST_REDIRECTS) {
-        throw new DeliveryFault('REDIRECTS_TOO_MANY', `${start.host} redirects over and over`);
+        throw new DeliveryFault('REDIRECTS_TOO_MANY', `${new URL(origin).host} redirects over and over`);
       }
       url = redirectTarget(answer, url);
+      answer = await post(this.pools.to(url.origin), `${url.pathname}${url.search}`, HEADERS, parcel);
     }
+    return answer;
   }
-}
-
-function urlOf(host: string, port: number): URL {
-  const url = URL.parse(`https://${host}:${port}/`);
-  if (!url) {
-    throw new DeliveryFault('NAME_UNRESOLVED', `${host}:${port} cannot be the host of a URL`);
-  }
-  return url;
 }
 
 function redirectTarget({ location }: Answer, from: URL): URL {

@@ -88,6 +88,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     const { location } = headers;
     this.answer = { status, location: Array.isArray(location) ? location[0] : location };
+    if (headers['content-length'] === '0') {
+      // It ends with the octets that are being read.
+      return;
+    }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.giveUp(), BODY_TIMEOUT);
   }

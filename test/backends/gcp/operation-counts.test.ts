@@ -176,6 +176,8 @@ suite('Operations of the cloud', needsCloud(), () => {
     );
     const nothing = await assertAsked({ gcs: { 'objects.list': 1 }, redis: connected }, () => receiving.collectAll());
     assert.deepEqual(billed(nothing), OPERATIONS.connection);
+    // An hour of waiting is one list, as of a mailbox that is connected to (`test/gateway/parcel-collection.test.ts`).
+    assert.equal(OPERATIONS.waitingHour.classA, billed(nothing).classA);
     assert.deepEqual(difference(billed(collected), billed(nothing), PARCELS), OPERATIONS.collectedLater);
   });
 
@@ -199,7 +201,7 @@ suite('Operations of the cloud', needsCloud(), () => {
     await assertAsked({ redis: { UNSUBSCRIBE: 1 } }, () => live.return(undefined));
   });
 
-  test('of devices that wait: none, while they are connected', async () => {
+  test('of devices that wait: none by their pings, while they are connected', async () => {
     const signer = await nativeSigner(receiving);
     await using devices = new AsyncDisposableStack();
     const clients = await Promise.all(

@@ -1,6 +1,8 @@
 /** Signals by Redis when Redis, or a connection to it, comes and goes. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, before, suite, test } from 'node:test';
 import type { RedisBackends } from '../../../src/backends/redis/redis-backends.ts';
 import { isAway, isBack, redisBackends } from '../../support/redis-backends.ts';
@@ -14,6 +16,43 @@ const TIMER_SLACK = 20;
 
 const NOTHING = Buffer.alloc(0);
 
+/** What a name points to that a primary has: it can be made to point elsewhere, which breaks its connections. */
+async function startName(to: number) {
+  let target = to;
+  const sockets = new Set<Socket>();
+  const server = createServer((client) => {
+    const upstream = connect(target, '127.0.0.1');
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(one);
+      one.on('error', () => undefined).on('close', () => other.destroy());
+      one.pipe(other);
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const cut = () => {
+    for (const socket of sockets) {
+      socket.destroy();
+    }
+    sockets.clear();
+  };
+  return {
+    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    pointTo(port: number) {
+      target = port;
+      cut();
+    },
+    async [Symbol.asyncDispose]() {
+      cut();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
 suite('Signals by Redis', needsRedis(), () => {
   let server: RedisServer;
   let name: string;
@@ -23,6 +62,37 @@ suite('Signals by Redis', needsRedis(), () => {
   after(() => server[Symbol.asyncDispose]());
 
   const open = () => redisBackends(server.url, { name });
+
+  test('what was told to a primary that the others had left is made good by a gap', async () => {
+    name = randomBytes(8).toString('hex');
+    await using old = await startRedis();
+    await using primary = await startName(Number(new URL(old.url).port));
+    await using publisher = await redisBackends(primary.url, { name });
+    await using subscriber = await open();
+    const heard: string[] = [];
+    const { promise: told, resolve } = Promise.withResolvers<void>();
+    await subscriber.signals.subscribe('mailbox/1', (payload) => heard.push(`${payload}`), resolve);
+    await subscriber.signals.subscribe(
+      'mailbox/2',
+      () => undefined,
+      () => heard.push('a gap where nothing was lost'),
+    );
+    publisher.signals.publish('mailbox/1', Buffer.from('lost'));
+    // Commands of one connection are carried out in order: by then the old primary has taken it.
+    await publisher.check();
+    primary.pointTo(Number(new URL(server.url).port));
+    await told;
+    assert.deepEqual(heard, []);
+    await isBack(publisher);
+    const { promise: live, resolve: hear } = Promise.withResolvers<string>();
+    await subscriber.signals.subscribe(
+      'mailbox/3',
+      (payload) => hear(`${payload}`),
+      () => undefined,
+    );
+    publisher.signals.publish('mailbox/3', Buffer.from('live'));
+    assert.equal(await live, 'live');
+  });
 
   test('every subscriber is told once of a gap, five hundred a second, and hears again', async () => {
     name = randomBytes(8).toString('hex');

@@ -3,6 +3,7 @@ import type { Deployment } from '../../support/deployment.ts';
 import { cargoCollection } from './cargo-collection.ts';
 import { cargoDelivery } from './cargo-delivery.ts';
 import { durability } from './durability.ts';
+import { expiry } from './expiry.ts';
 import { internetPing } from './internet-ping.ts';
 import { poHttp } from './pohttp.ts';
 import { privateToPrivate } from './private-to-private.ts';
@@ -18,5 +19,6 @@ export function allSuites(deployment: Deployment): void {
   cargoDelivery(deployment);
   cargoCollection(deployment);
   durability(deployment);
+  expiry(deployment);
   tracing(deployment);
 }

@@ -15,6 +15,7 @@ import { grpcPlace } from '../../../src/provision/places.ts';
 import { databaseName, ringName } from '../../../src/provision/wants.ts';
 import { openVault } from '../../support/backups.ts';
 import type { CloudDeployment } from '../../support/cloud-deployment.ts';
+import { runRelayGateway } from '../../support/relay-gateway.ts';
 
 const PERMISSION_DENIED = 7;
 const FORBIDDEN = 403;
@@ -129,6 +130,34 @@ export const rights = (deployment: () => CloudDeployment) =>
         });
       });
     }
+
+    test('of an auditor and of a stranger are none on records', async () => {
+      const { cloud } = deployment();
+      const auditor = 'user:auditor@example.com';
+      const until = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10);
+      const given = ['provision', '--file', cloud.provisioned.file, '--auditor', auditor, '--until', until];
+      const { code, stderr } = await runRelayGateway(given);
+      assert.equal(code, 0, stderr);
+      await using stack = new AsyncDisposableStack();
+      const kms = stack.use(new DisposableKms(cloud.kms.endpoint)).client;
+      const records = grpcPlace(`http://${cloud.provisioned.documents}`);
+      const firestore = stack.adopt(new FirestoreClient(records), (each) => each.close());
+      const key = `${ringName(cloud.file)}/cryptoKeys/identity`;
+      const database = databaseName(cloud.file);
+      const outcomes = async (principal: string) => {
+        const options = { otherArgs: { headers: { authorization: `Bearer ${principal}` } }, retry: null };
+        const documents = [`${database}/documents/configuration/fleet`];
+        return {
+          seeKey: await isDone(() => kms.getCryptoKey({ name: key }, options)),
+          readRecords: await isDone(() =>
+            Array.fromAsync(firestore.batchGetDocuments({ database, documents }, options) as AsyncIterable<unknown>),
+          ),
+        };
+      };
+      assert.deepEqual(await outcomes(auditor), { seeKey: true, readRecords: false });
+      assert.deepEqual(await outcomes('user:eve@example.com'), { seeKey: false, readRecords: false });
+      assert.deepEqual(await outcomes(cloud.principalOf('ops')), { seeKey: true, readRecords: true });
+    });
 
     test('suffice the Job of backups, which notes when the last one was', async () => {
       using vault = await openVault();
