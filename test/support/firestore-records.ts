@@ -1,5 +1,5 @@
 /** Records in Firestore for tests, through a proxy that counts the calls and can spoil them. */
-import type { Bounds } from '../../src/backends/gcp/firestore/calls.ts';
+import type { CallBounds } from '../../src/backends/gcp/calls.ts';
 import { openFirestoreRecords } from '../../src/backends/gcp/firestore/open-firestore.ts';
 import type { FirestoreRecords } from '../../src/backends/gcp/firestore/records.ts';
 import { machineRandom } from '../../src/machine.ts';
@@ -8,7 +8,7 @@ import { type GrpcProxy, startGrpcProxy } from './grpc-proxy.ts';
 import { ManualClock } from './manual-clock.ts';
 
 /** So long that a busy machine spoils nothing; milliseconds. */
-export const PATIENT: Bounds = { attempt: 20_000, total: 60_000 };
+export const PATIENT: CallBounds = { attempt: 20_000, total: 60_000 };
 
 export interface FirestoreRoom extends AsyncDisposable {
   readonly project: string;
@@ -25,7 +25,7 @@ export async function openFirestoreRoom(emulator: string, bounds = PATIENT): Pro
   const clock = new ManualClock();
   const project = newProject();
   const proxy = opened.use(await startGrpcProxy(emulator));
-  const open = async (host: string, bound: Bounds) =>
+  const open = async (host: string, bound: CallBounds) =>
     openFirestoreRecords({
       ...{ project, database: '(default)', emulator: host, clock, random: machineRandom, bounds: bound },
     });

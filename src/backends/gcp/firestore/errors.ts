@@ -5,6 +5,7 @@
  */
 import { status } from '@grpc/grpc-js';
 import type { StoreError } from '../../../gateway/ports.ts';
+import { isNetworkFault } from '../calls.ts';
 
 /** May not come again: contention, quota, a server or network that fails. */
 const PASSING: ReadonlySet<unknown> = new Set([
@@ -33,13 +34,10 @@ const MISCONFIGURED: ReadonlySet<unknown> = new Set([
   status.UNAUTHENTICATED,
 ]);
 
-/** Node's codes for a network that fails, before Firestore was asked anything: the credentials come from elsewhere. */
-const NETWORK = /^(ECONN|ETIMEDOUT|EAI_|ENOTFOUND|EHOST|ENET|EPIPE)/;
-
 /** Whether the same call may go better the next time. */
 export function isPassing(error: unknown): boolean {
   const code = codeOf(error);
-  return PASSING.has(code) || (typeof code === 'string' && NETWORK.test(code));
+  return PASSING.has(code) || isNetworkFault(code);
 }
 
 /** Whether a write that failed so may have been carried out all the same. */

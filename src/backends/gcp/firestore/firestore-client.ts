@@ -4,8 +4,9 @@
 import { FirestoreClient as VendorClient } from '@google-cloud/firestore-api';
 import { credentials } from '@grpc/grpc-js';
 import { StoreError } from '../../../gateway/ports.ts';
+import { LateError } from '../calls.ts';
 import { CHANNEL } from '../channel.ts';
-import { callFirestore, LateError, type Operation } from './calls.ts';
+import { callFirestore, type Operation } from './calls.ts';
 import type { Document, Timestamp } from './document-fields.ts';
 import { isRefusal, isUnclear } from './errors.ts';
 

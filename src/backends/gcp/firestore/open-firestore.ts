@@ -1,7 +1,8 @@
 /** Opens a database of Firestore as a keeper of records. */
 import { setTimeout } from 'node:timers/promises';
 import { type Clock, type Random, StoreError } from '../../../gateway/ports.ts';
-import { type Bounds, DEFAULT_BOUNDS } from './calls.ts';
+import type { CallBounds } from '../calls.ts';
+import { DEFAULT_BOUNDS } from './calls.ts';
 import { DocumentNames } from './document-names.ts';
 import { isMisconfiguration } from './errors.ts';
 import { FirestoreClient } from './firestore-client.ts';
@@ -38,7 +39,7 @@ export async function openFirestoreRecords({
   clock: Clock;
   random: Random;
   log?: FirestoreLog | undefined;
-  bounds?: Bounds;
+  bounds?: CallBounds;
   /** Milliseconds. */
   startPatience?: number;
 }): Promise<FirestoreRecords> {

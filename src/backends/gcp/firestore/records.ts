@@ -17,7 +17,8 @@ import {
   type StoredRecord,
   StoreError,
 } from '../../../gateway/ports.ts';
-import { type Bounds, type Operation, startOperation } from './calls.ts';
+import type { CallBounds } from '../calls.ts';
+import { type Operation, startOperation } from './calls.ts';
 import { type Document, hasMark, readExpiry, readFields, type Timestamp, writeDocument } from './document-fields.ts';
 import type { DocumentNames } from './document-names.ts';
 import type { FirestoreClient, Write, WriteOutcome } from './firestore-client.ts';
@@ -34,7 +35,7 @@ const MOST_ROUNDS = 10;
 export interface FirestoreRecordsParts {
   readonly client: FirestoreClient;
   readonly names: DocumentNames;
-  readonly bounds: Bounds;
+  readonly bounds: CallBounds;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -42,7 +43,7 @@ export interface FirestoreRecordsParts {
 export class FirestoreRecords implements Records, AsyncDisposable {
   private readonly client: FirestoreClient;
   private readonly names: DocumentNames;
-  private readonly bounds: Bounds;
+  private readonly bounds: CallBounds;
   private readonly clock: Clock;
   private readonly random: Random;
 

@@ -1,24 +1,13 @@
-/**
- * Calls of Cloud KMS: each with a deadline, retried while that makes sense, within a bound on the whole.
- */
-import { setTimeout as delay } from 'node:timers/promises';
+/** Calls of Cloud KMS, and what their failures mean. */
 import { StoreError } from '../../../gateway/ports.ts';
+import { attempted, type CallBounds, isNetworkFault } from '../calls.ts';
 import { KmsError, type KmsErrorCode } from './errors.ts';
-
-/** How long calls may take; milliseconds. */
-export interface CallBounds {
-  /** One attempt. */
-  readonly attempt: number;
-  /** All attempts together, and the pauses between them. */
-  readonly total: number;
-}
 
 /** A client of PoWeb waits 5 s for its registration, which two signatures go into. */
 export const DEFAULT_BOUNDS: CallBounds = { attempt: 1500, total: 4500 };
 
-/** The pause before the second attempt, in milliseconds; it doubles from then on. */
-const FIRST_PAUSE = 50;
-const LONGEST_PAUSE = 800;
+/** Milliseconds. */
+const PAUSES = { firstPause: 50, longestPause: 800 };
 
 /** Attempts at an answer that comes damaged: "a limited number of retries", says the vendor. */
 const CORRUPT_ATTEMPTS = 3;
@@ -31,9 +20,6 @@ export interface AttemptOptions {
 
 /** Codes of gRPC (`google.rpc.Code`) that may not come again: cancelled, unknown, deadline, quota, aborted, internal, away. */
 const PASSING: ReadonlySet<number> = new Set([1, 2, 4, 8, 10, 13, 14]);
-
-/** Node's codes for a network that fails. */
-const NETWORK = /^(ECONN|ETIMEDOUT|EAI_|ENOTFOUND|EHOST|ENET|EPIPE)/;
 
 const CODES: Readonly<Record<number, KmsErrorCode>> = {
   5: 'KMS_KEY_NOT_FOUND',
@@ -49,30 +35,26 @@ const CODES: Readonly<Record<number, KmsErrorCode>> = {
  * @param attempt makes the call once; throws KmsError KMS_ANSWER_CORRUPT when the answer is damaged
  * @throws StoreError STORE_AWAY, with a KmsError as its cause, when it may work later; else KmsError
  */
-export async function callKms<Answer>(
+export function callKms<Answer>(
   what: string,
   bounds: CallBounds,
   attempt: (options: AttemptOptions) => Promise<Answer>,
 ): Promise<Answer> {
-  const end = performance.now() + bounds.total;
-  for (let attempts = 1, corrupt = 0, pause = FIRST_PAUSE; ; attempts++, pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-    try {
-      const timeout = Math.max(1, Math.min(bounds.attempt, end - performance.now()));
-      return await attempt({ timeout, retry: null });
-    } catch (error) {
+  let corrupt = 0;
+  return attempted(
+    { longest: bounds.attempt, end: performance.now() + bounds.total, ...PAUSES },
+    (timeout) => attempt({ timeout, retry: null }),
+    ({ error, attempts, isLast }) => {
       const fault = faultOf(error, what);
       if (!isPassing(fault)) {
         throw fault;
       }
       corrupt += fault.code === 'KMS_ANSWER_CORRUPT' ? 1 : 0;
-      // Half of the pause is chance, so that those who failed together do not come back together.
-      const rest = pause * (0.5 + Math.random() / 2);
-      if (corrupt === CORRUPT_ATTEMPTS || performance.now() + rest >= end) {
+      if (isLast || corrupt === CORRUPT_ATTEMPTS) {
         throw new StoreError('STORE_AWAY', `${fault.message} (attempts: ${attempts})`, { cause: fault });
       }
-      await delay(rest);
-    }
-  }
+    },
+  );
 }
 
 function isPassing({ code }: KmsError): boolean {
@@ -87,7 +69,7 @@ function faultOf(error: unknown, what: string): KmsError {
   const reason = `Cloud KMS cannot ${what}: ${details || message}`;
   if (typeof code !== 'number') {
     // No answer of KMS: its client looks for credentials first, which may need the network too.
-    return new KmsError(NETWORK.test(String(code)) ? 'KMS_AWAY' : 'KMS_DENIED', reason, { cause: error });
+    return new KmsError(isNetworkFault(code) ? 'KMS_AWAY' : 'KMS_DENIED', reason, { cause: error });
   }
   if (PASSING.has(code)) {
     return new KmsError('KMS_AWAY', reason, { cause: error });

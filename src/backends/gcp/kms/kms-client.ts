@@ -6,9 +6,10 @@
  */
 import { KeyManagementServiceClient } from '@google-cloud/kms';
 import { credentials } from '@grpc/grpc-js';
+import { type CallBounds, LateError } from '../calls.ts';
 import { CHANNEL } from '../channel.ts';
 import { crc32c } from '../crc32c.ts';
-import { type AttemptOptions, type CallBounds, callKms, DEFAULT_BOUNDS } from './calls.ts';
+import { type AttemptOptions, callKms, DEFAULT_BOUNDS } from './calls.ts';
 import { KmsError } from './errors.ts';
 import type { Labels } from './key-labels.ts';
 
@@ -156,7 +157,16 @@ export class KmsClient implements AsyncDisposable {
     what: string,
     attempt: (client: KeyManagementServiceClient, options: AttemptOptions) => Promise<Answer>,
   ): Promise<Answer> {
-    return callKms(what, this.bounds, async (options) => attempt(await this.connected(), options));
+    return callKms(what, this.bounds, async (options) => {
+      const end = performance.now() + options.timeout;
+      const client = await this.connected();
+      const timeout = end - performance.now();
+      if (timeout <= 0) {
+        // Nobody waits for it any more: what was given up must not be done later.
+        throw new LateError(options.timeout);
+      }
+      return attempt(client, { ...options, timeout });
+    });
   }
 
   /** One that failed to find its credentials would fail for ever, and reject where nobody listens: it is made anew. */

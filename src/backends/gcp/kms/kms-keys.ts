@@ -10,7 +10,7 @@ import {
   type Records,
   StoreError,
 } from '../../../gateway/ports.ts';
-import type { CallBounds } from './calls.ts';
+import type { CallBounds } from '../calls.ts';
 import { DataKeys } from './data-keys.ts';
 import { KmsError } from './errors.ts';
 import { KmsIdentityKeys } from './identity-keys.ts';
