@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { type IncomingMessage, type OutgoingHttpHeaders, request, createServer as serveHttp } from 'node:http';
+import { type IncomingMessage, request, createServer as serveHttp } from 'node:http';
 import { createServer as serveHttps } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { TlsCertificate } from './tls-certificate.ts';
@@ -18,8 +18,6 @@ export interface FrontOptions {
   readonly tls?: Pick<TlsCertificate, 'certificate' | 'keyFile'> | undefined;
   /** 0, the default, takes any free one. */
   readonly port?: number;
-  /** Of requests, in place of those that they came with. */
-  readonly headers?: OutgoingHttpHeaders;
 }
 
 export interface Front extends AsyncDisposable {
@@ -28,7 +26,7 @@ export interface Front extends AsyncDisposable {
 
 /** Starts a front on the loopback. */
 export async function startFront(options: FrontOptions): Promise<Front> {
-  const { requests, sockets = requests, tls, port = 0, headers: ours = {} } = options;
+  const { requests, sockets = requests, tls, port = 0 } = options;
   const open = new Set<Socket>();
   const server = tls ? serveHttps({ cert: tls.certificate, key: readFileSync(tls.keyFile) }) : serveHttp();
   server.on('connection', (socket: Socket) => {
@@ -37,8 +35,7 @@ export async function startFront(options: FrontOptions): Promise<Front> {
   });
   server.on('request', (incoming, response) => {
     const { hostname, port: at } = new URL(requests());
-    const { method, url } = incoming;
-    const headers = { ...incoming.headers, ...ours };
+    const { method, url, headers } = incoming;
     const outgoing = request({ hostname, port: at, method, path: url, headers, agent: false }, (answer) => {
       response.writeHead(answer.statusCode ?? 0, answer.headers);
       answer.pipe(response);

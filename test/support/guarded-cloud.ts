@@ -5,11 +5,11 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { type Component, componentsOf, type Environment, readEnvironment } from '../../src/provision/environment.ts';
+import { startFirestoreFront } from '../emulators/firestore/firestore-front.ts';
 import type { Policies } from '../emulators/iam.ts';
 import type { Cloud } from './cloud.ts';
 import { newProject, startFirestore } from './firestore-emulator.ts';
 import type { Settings } from './fleet.ts';
-import { startFront } from './front.ts';
 import { startGrpcProxy } from './grpc-proxy.ts';
 import { type EmptyCloud, startEmptyCloud } from './provisioned.ts';
 import { startRedis } from './redis-server.ts';
@@ -62,17 +62,16 @@ export async function startGuardedCloud(
   const identified = async (principal: string): Promise<Settings> => {
     const headers = { authorization: `Bearer ${principal}` };
     const [records, keys, messages] = await Promise.all([
-      startGrpcProxy(documents, { headers }),
+      startFirestoreFront(firestore.host, cloud.firestore, cloud.resourceManager.policies, principal),
       startGrpcProxy(new URL(kms.endpoint).host, { headers }),
-      startFront({ requests: () => gcs.url, headers }),
+      gcs.urlFor(principal),
     ]);
-    for (const each of [records, keys, messages]) {
-      stack.use(each);
-    }
+    stack.use(records);
+    stack.use(keys);
     return {
       FIRESTORE_EMULATOR_HOST: records.host,
       KMS_ENDPOINT: `http://${keys.host}`,
-      STORAGE_EMULATOR_HOST: messages.url,
+      STORAGE_EMULATOR_HOST: messages,
     };
   };
   const { projectNumber, project, namespace, accounts } = file;

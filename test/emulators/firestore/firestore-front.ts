@@ -89,22 +89,28 @@ function ofWrite({ delete: deleted, currentDocument }: Write): string[] {
 /**
  * @param documents HOST:PORT of Google's emulator
  * @param policies those of the projects, which have all rights on databases
+ * @param account in whose name every call is, as from a pod with that account; by default each call says in whose
  */
 export async function startFirestoreFront(
   documents: string,
   admin: FirestoreAdminEmulator,
   policies: Policies,
+  account?: string,
 ): Promise<GrpcProxy> {
   const proxy = await startGrpcProxy(documents, {
     // What it lets through is its own doing; Google's emulator takes nobody else's token.
     headers: { authorization: 'Bearer owner' },
     elsewhere: { target: new URL(admin.endpoint).host, paths: ['/google.firestore.admin.', OPERATIONS] },
   });
-  proxy.decide = (_method, call) => fateOf(call, admin, policies);
+  proxy.decide = (_method, call) =>
+    fateOf(call, { admin, policies, principal: account ?? principalOf(call.headers.authorization) });
   return proxy;
 }
 
-function fateOf({ headers, request }: ProxiedCall, admin: FirestoreAdminEmulator, policies: Policies): Fate {
+function fateOf(
+  { headers, request }: ProxiedCall,
+  { admin, policies, principal }: { admin: FirestoreAdminEmulator; policies: Policies; principal: string | undefined },
+): Fate {
   const path = `${headers[':path']}`;
   const method = METHODS[path];
   if (!method) {
@@ -116,7 +122,6 @@ function fateOf({ headers, request }: ProxiedCall, admin: FirestoreAdminEmulator
     .decode(request.subarray(FRAME_HEADER));
   const database = databaseOf(message);
   const ancestry = [database, database.split('/databases')[0] ?? ''];
-  const principal = principalOf(headers.authorization);
   for (const permission of method.permissions(message)) {
     if (!policies.allows(principal, `datastore.${permission}`, ancestry)) {
       return { status: PERMISSION_DENIED, message: 'Missing or insufficient permissions.' };

@@ -5,7 +5,7 @@
  */
 
 import { EventEmitter, once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { type EmulatedPolicy, Policies, principalOf } from '../iam.ts';
@@ -31,6 +31,8 @@ const BUCKETS_PATH = /^(?:\/storage\/v1)?\/b$/;
 export interface GcsEmulator extends AsyncDisposable {
   /** Goes into the client's `apiEndpoint`, or into `STORAGE_EMULATOR_HOST`. */
   readonly url: string;
+  /** Another URL of the same, where every request is in somebody's name, as from a pod with its account. */
+  urlFor(principal: string): Promise<string>;
   readonly faults: Faults;
   /** What was asked for, in order, whatever came of it. */
   readonly operations: Operation[];
@@ -61,14 +63,23 @@ export async function startGcsEmulator({
 } = {}): Promise<GcsEmulator> {
   const service = new Service(now);
   service.buckets.set(bucket, new Bucket(bucket, now, deletedDaysAfterCustomTime));
-  const server = createServer((request, response) => {
-    service.serve(request, response).catch((error: Error) => response.destroy(error));
-  });
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  service.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const servers: Server[] = [];
+  const listen = async (at: number, principal?: string) => {
+    const server = createServer((request, response) => {
+      if (principal !== undefined) {
+        request.headers.authorization = `Bearer ${principal}`;
+      }
+      service.serve(request, response).catch((error: Error) => response.destroy(error));
+    });
+    servers.push(server);
+    server.listen(at, '127.0.0.1');
+    await once(server, 'listening');
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  };
+  service.url = await listen(port);
   return {
     url: service.url,
+    urlFor: (principal) => listen(0, principal),
     faults: service.faults,
     operations: service.operations,
     policies: service.policies,
@@ -77,10 +88,14 @@ export async function startGcsEmulator({
       await once(service.answers, operation);
     },
     async [Symbol.asyncDispose]() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
+      await Promise.all(
+        servers.map(async (server) => {
+          const closed = once(server, 'close');
+          server.close();
+          server.closeAllConnections();
+          await closed;
+        }),
+      );
     },
   };
 }
