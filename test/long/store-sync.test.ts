@@ -29,7 +29,9 @@ test('A sync returns between each write to the log and the acknowledgement of th
   const lines = joinResumed((await readFile(trace, 'latin1')).split('\n'));
   for (let number = 0; number < WRITES; number++) {
     const name = `${String(number).padStart(4, '0')}.`;
-    const written = lines.findIndex((line) => /pwrite(64|v2?)\(\d+<[^>]*\/messages\/\d+\.log>/.test(line) && line.includes(BODY_MARK + name));
+    const written = lines.findIndex(
+      (line) => /pwrite(64|v2?)\(\d+<[^>]*\/messages\/\d+\.log>/.test(line) && line.includes(BODY_MARK + name),
+    );
     const acknowledged = lines.findIndex((line) => /\bwrite\(1</.test(line) && line.includes(`acknowledged ${name}`));
     assert.notEqual(written, -1, `the write of ${name} was seen`);
     assert.notEqual(acknowledged, -1, `the acknowledgement of ${name} was seen`);
