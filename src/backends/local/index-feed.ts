@@ -2,6 +2,7 @@
  * Brings what the log of messages has to the index, some hundreds of changes at a time.
  */
 import { setImmediate } from 'node:timers/promises';
+import { StoreError } from '../../gateway/ports.ts';
 import type { Head, Place } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
 import type { RecentChange, RecentChanges } from './recent-changes.ts';
@@ -19,6 +20,8 @@ const MOST_WAITING = 50_000;
 const RETRY_MS = 1000;
 /** Records that are read from the log in one turn of the event loop. */
 const TURN_RECORDS = 500;
+/** Octets of bodies in one turn. */
+const TURN_OCTETS = 4 * 1024 * 1024;
 
 interface Waiting {
   /** JSON of a `PlacedHead`. */
@@ -43,6 +46,7 @@ export class IndexFeed {
   /** Why the last slice could not be sent. */
   private failure: Error | undefined;
   private whenRoom = Promise.withResolvers<void>();
+  private whenSent = Promise.withResolvers<void>();
 
   constructor(parts: { files: StoreFiles; log: MessageLog; recent: RecentChanges; report: StoreLog }) {
     this.files = parts.files;
@@ -64,6 +68,9 @@ export class IndexFeed {
   /** Resolves when less waits. */
   async catchUp(): Promise<void> {
     while (this.isBehind) {
+      if (this.failure) {
+        throw new StoreError('STORE_AWAY', 'The index of messages is behind their log', { cause: this.failure });
+      }
       await this.whenRoom.promise;
     }
   }
@@ -77,7 +84,9 @@ export class IndexFeed {
     this.waiting.push({ head: `${head.slice(0, -1)},${place}]`, end: place + octets, octets, change });
     this.octets += octets;
     this.added++;
-    if (this.sending) {
+    if (this.sending || this.failure) {
+      // After a failure, the timer sends.
+      this.timer ??= this.sending ? undefined : setTimeout(() => void this.send(), RETRY_MS).unref();
       return;
     }
     if (this.waiting.length >= SLICE || this.octets >= MOST_OCTETS) {
@@ -90,7 +99,8 @@ export class IndexFeed {
   /** Resolves when all that was added until now is in the index. @throws StoreError */
   async flush(): Promise<void> {
     for (const wanted = this.added; this.added - this.waiting.length < wanted; ) {
-      await this.send();
+      // Under load, `send` may not end for long: each slice counts.
+      await Promise.race([this.send(), this.whenSent.promise]);
       if (this.failure) {
         throw this.failure;
       }
@@ -104,8 +114,10 @@ export class IndexFeed {
    * @returns the greatest version that was seen
    */
   async rebuild(from: Place, options: Parameters<MessageLog['records']>[1] = {}): Promise<number> {
+    const { repairsOfObjects } = this.files;
     let last = 0;
     let heads: string[] = [];
+    let octets = 0;
     let place = from;
     for (let before = -1; place !== before; ) {
       before = place;
@@ -113,15 +125,17 @@ export class IndexFeed {
         heads.push(placed(head, segment * 2 ** 32 + end - bodyOctets));
         last = Math.max(last, head[1]);
         place = segment * 2 ** 32 + end;
-        if (heads.length === TURN_RECORDS) {
+        octets += bodyOctets;
+        if (heads.length === TURN_RECORDS || octets >= TURN_OCTETS) {
           await this.files.index(`[${heads.join(',')}]`, undefined, true);
           heads = [];
+          octets = 0;
           await setImmediate();
         }
       }
     }
     // What came since the log was read to its end waits to be sent anyway.
-    await this.files.index(`[${heads.join(',')}]`, place, true);
+    await this.files.index(`[${heads.join(',')}]`, place, true, repairsOfObjects);
     return last;
   }
 
@@ -146,10 +160,11 @@ export class IndexFeed {
       do {
         await this.sendSlice();
       } while (this.waiting.length >= SLICE);
-      this.failure = undefined;
     } catch (error) {
       this.warn(error as Error);
       this.failure = error as Error;
+      this.whenRoom.resolve();
+      this.whenRoom = Promise.withResolvers();
     }
     if (this.waiting.length > 0) {
       this.timer = setTimeout(() => void this.send(), this.failure ? RETRY_MS : WAIT_MS).unref();
@@ -163,6 +178,7 @@ export class IndexFeed {
       return;
     }
     await this.files.index(`[${slice.map(({ head }) => head).join(',')}]`, last.end, false);
+    this.failure = undefined;
     this.waiting = this.waiting.slice(slice.length);
     for (const { octets, change } of slice) {
       this.octets -= octets;
@@ -170,6 +186,8 @@ export class IndexFeed {
         this.recent.settle(change);
       }
     }
+    this.whenSent.resolve();
+    this.whenSent = Promise.withResolvers();
     if (!this.isBehind) {
       this.whenRoom.resolve();
       this.whenRoom = Promise.withResolvers();

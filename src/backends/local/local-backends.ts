@@ -2,6 +2,7 @@
  * All ports on one data directory, without any server.
  */
 
+import { statSync } from 'node:fs';
 import type {
   Clock,
   Journal,
@@ -151,11 +152,17 @@ export async function openLocalBackends({
       return examination;
     },
     async compact() {
-      const octetsBefore = files.octets + messages.octets;
+      const octetsBefore = octetsOf(directory.storeFiles) + messages.octets;
       const orphanedBodies = await objects.deleteOrphans();
       await tidyUp(true);
-      return { octetsBefore, octetsAfter: files.octets + messages.octets, orphanedBodies };
+      return { octetsBefore, octetsAfter: octetsOf(directory.storeFiles) + messages.octets, orphanedBodies };
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+/** What SQLite files take on disk, their logs included. */
+function octetsOf(files: Readonly<Record<string, string>>): number {
+  const all = Object.values(files).flatMap((file) => [file, `${file}-wal`]);
+  return all.reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
 }

@@ -40,14 +40,22 @@ export async function compactLog(parts: Parts, isThorough: boolean): Promise<voi
       await log.seal();
     }
   }
-  await feed.flush();
+  // Room first: on a full disk, what moves needs it.
+  await removeDead(parts);
   const before = await liveOctets(files);
-  for (const segment of await indexedSegments(parts)) {
-    const live = before.get(segment.number) ?? 0;
-    if (live > 0 && live < segment.octets * LEAST_LIVE_SHARE) {
-      await empty(parts, segment);
-    }
+  const sparse = (await indexedSegments(parts))
+    .map((segment) => ({ segment, live: before.get(segment.number) ?? 0 }))
+    .filter(({ segment, live }) => live > 0 && live < segment.octets * LEAST_LIVE_SHARE)
+    .sort((one, other) => one.live - other.live);
+  for (const { segment } of sparse) {
+    await empty(parts, segment);
+    // One at a time: what was moved takes room until the segment is gone.
+    await removeDead(parts);
   }
+}
+
+async function removeDead(parts: Parts): Promise<void> {
+  const { files, log, feed } = parts;
   await feed.flush();
   const after = await liveOctets(files);
   const dead = (await indexedSegments(parts)).filter(({ number }) => (after.get(number) ?? 0) <= 0);
@@ -56,7 +64,7 @@ export async function compactLog(parts: Parts, isThorough: boolean): Promise<voi
     return;
   }
   for (const { number } of dead) {
-    log.remove(number);
+    await log.remove(number);
   }
   const list = JSON.stringify(dead.map(({ number }) => number));
   await files.write('objects', [['DELETE FROM segments WHERE id IN (SELECT value FROM json_each(?))', list]], 0);
@@ -119,7 +127,7 @@ async function moveIfLive(
   }
   const body = await log.read(place, size);
   // What is damaged stays where it is, until somebody reads it.
-  if (!body || body.length !== size || checksum(body) !== bodyChecksum || !(await isLive())) {
+  if (!body || body.length !== size || checksum(body) !== bodyChecksum || !(await isLive()) || feed.isChanging(key)) {
     return;
   }
   const moved = JSON.stringify([MOVE, id, key, expiry, size, metadata, bodyChecksum, entryChecksum]);

@@ -15,7 +15,7 @@ export const SEGMENT_HEADER_OCTETS = SEGMENT_MAGIC.length + MARKER_OCTETS;
 export const PREFIX_OCTETS = MARKER_OCTETS + 12;
 
 /** Heads hold a key of at most 512 octets and a few short strings. */
-const MOST_HEAD_OCTETS = 64 * 1024;
+export const MOST_HEAD_OCTETS = 64 * 1024;
 
 /** An object of 9 MiB, and more than that in the outbox of none. */
 const MOST_BODY_OCTETS = 1024 * 1024 * 1024;

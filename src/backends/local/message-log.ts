@@ -24,6 +24,7 @@ import {
   placeOf,
   SEGMENT_HEADER_OCTETS,
   SEGMENT_MAGIC,
+  segmentOf,
   writeRecord,
 } from './log-records.ts';
 import { readMarker } from './segment-reader.ts';
@@ -82,6 +83,13 @@ export class MessageLog {
     for (const number of segmentNumbers(directory)) {
       this.sealed.set(number, statSync(segmentFile(directory, number)).size);
       this.lastNumber = number;
+    }
+    if (this.lastNumber > 0) {
+      // A kill leaves what was not synced: the index must not be durable beyond it.
+      const fd = openSync(segmentFile(directory, this.lastNumber), 'r');
+      fsyncSync(fd);
+      closeSync(fd);
+      syncDirectory(directory);
     }
   }
 
@@ -155,15 +163,23 @@ export class MessageLog {
   }
 
   /** Removes a sealed segment. Nobody may need what is in it. */
-  remove(segment: number): void {
+  async remove(segment: number): Promise<void> {
     this.sealed.delete(segment);
-    this.segments.remove(segment);
+    await this.segments.remove(segment);
   }
 
-  /** Goes on in the last segment, where all of it could be read and there is room in it. */
-  resume(): void {
+  /**
+   * Goes on in the last segment, where all of it could be read and there is room in it.
+   *
+   * @param indexed up to where the index has the log: segments may be gone, or octets, and nothing new may lie before it
+   */
+  resume(indexed: Place, isWhole: boolean): void {
     const octets = this.sealed.get(this.lastNumber);
-    if (octets === undefined || octets >= SEGMENT_OCTETS) {
+    if (octets === undefined || placeOf(this.lastNumber, octets) < indexed) {
+      this.lastNumber = Math.max(this.lastNumber, segmentOf(indexed));
+      return;
+    }
+    if (!isWhole || octets >= SEGMENT_OCTETS) {
       return;
     }
     const fd = openSync(segmentFile(this.directory, this.lastNumber), 'r+');
@@ -188,8 +204,8 @@ export class MessageLog {
 
   /** Ends when all is written. */
   async close(): Promise<void> {
-    await this.idle();
     this.isClosed = true;
+    await this.idle();
     this.sealTail();
     this.segments.close();
   }
@@ -332,10 +348,16 @@ export class MessageLog {
   }
 
   private sealTail(): void {
-    if (this.tail) {
-      closeSync(this.tail.fd);
-      this.sealed.set(this.tail.number, this.tail.octets);
+    const { tail } = this;
+    if (tail) {
+      // First: its number may be given to another file, even where closing fails.
       this.tail = undefined;
+      this.sealed.set(tail.number, tail.octets);
+      try {
+        closeSync(tail.fd);
+      } catch {
+        // It is closed all the same, and all that counts in it was synced.
+      }
     }
   }
 

@@ -26,6 +26,7 @@ export class ObjectIndex {
   private readonly insert: StatementSync;
   private readonly move: StatementSync;
   private readonly placeOfVersion: StatementSync;
+  private readonly newer: StatementSync;
   private readonly addLive: StatementSync;
   private readonly goOn: StatementSync;
   private readonly begin: StatementSync;
@@ -40,6 +41,7 @@ export class ObjectIndex {
     );
     this.placeOfVersion = database.prepare('SELECT place FROM entries WHERE id = ? AND key = ?');
     this.move = database.prepare('UPDATE entries SET place = ? WHERE id = ? AND key = ?');
+    this.newer = database.prepare('SELECT 1 FROM entries WHERE key = ? AND id > ?');
     this.addLive = database.prepare(
       'INSERT INTO segments (id, live) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET live = live + ?2',
     );
@@ -57,18 +59,23 @@ export class ObjectIndex {
   apply(heads: string, end: Place | undefined, isRebuilt: boolean): void {
     const outcomes = new Map<string, Outcome>();
     const live = new Map<number, number>();
+    const ended = new Set<number>();
     let last = 0;
     for (const head of JSON.parse(heads) as PlacedHead[]) {
       const [kind, id, key] = head;
       last = Math.max(last, id);
       const outcome = outcomes.get(key);
       if (kind === DELETE) {
-        if (!outcome?.put) {
-          this.deleteVersion.run(id, key);
-        } else if (outcome.put[1] === id) {
+        ended.add(id);
+        if (outcome?.put?.[1] === id) {
           outcome.put = undefined;
+        } else {
+          this.deleteVersion.run(id, key);
         }
-      } else if (kind === MOVE && (this.applyMove(head, live) || !isRebuilt)) {
+      } else if (
+        kind === MOVE &&
+        (this.applyMove(head) || !isRebuilt || ended.has(id) || this.isPast(outcome, id, key))
+      ) {
         // Done, or the object is gone.
       } else if (outcome) {
         outcome.put = head;
@@ -82,7 +89,7 @@ export class ObjectIndex {
       if (put) {
         const [, id, , expiry, size, metadata, bodyChecksum, checksum, place] = put;
         if (this.insert.run(id, key, expiry, size, metadata, bodyChecksum, checksum, place).changes > 0) {
-          add(live, segmentOf(place), size + RECORD_OCTETS);
+          add(live, segmentOf(place), octetsInLog(put));
         }
       }
     }
@@ -96,20 +103,32 @@ export class ObjectIndex {
     this.goOn.run(end ?? 0, last);
   }
 
+  /** Whether the key has a newer version than one that was moved: the move may have been written behind its put. */
+  private isPast(outcome: Outcome | undefined, id: number, key: string): boolean {
+    return outcome ? outcome.upTo > id : this.newer.get(key, id) !== undefined;
+  }
+
   /** @returns whether there is such an object */
-  private applyMove(head: readonly [...ObjectHead, place: Place], live: Map<number, number>): boolean {
-    const [, id, key, , size, , , , place] = head;
+  private applyMove(head: readonly [...ObjectHead, place: Place]): boolean {
+    const [, id, key] = head;
+    const place = head[8];
     const before = this.placeOfVersion.get(id, key)?.['place'];
     if (before === undefined) {
       return false;
     }
     this.move.run(place, id, key);
-    add(live, segmentOf(place), size + RECORD_OCTETS);
+    // At once: what is deleted in this very transaction is taken off again by a trigger.
+    this.addLive.run(segmentOf(place), octetsInLog(head));
     if (before !== null) {
-      add(live, segmentOf(before as number), -size - RECORD_OCTETS);
+      this.addLive.run(segmentOf(before as number), -octetsInLog(head));
     }
     return true;
   }
+}
+
+/** As a trigger takes it off again (`octetsInLog` in `schema.ts`). */
+function octetsInLog([, , key, , size, metadata]: readonly [...ObjectHead, place: Place]): number {
+  return size + key.length + Buffer.byteLength(metadata) + RECORD_OCTETS;
 }
 
 function add(amounts: Map<number, number>, segment: number, octets: number): void {

@@ -8,7 +8,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Clock, ObjectEntry, ObjectMetadata, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import { IndexFeed } from './index-feed.ts';
-import { DELETE, type Place, PUT } from './log-records.ts';
+import { DELETE, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Row } from './reader.ts';
@@ -82,13 +82,22 @@ export class LocalObjectStore implements ObjectStore {
       isWhole = false;
       report.warn({ segment, from, to }, 'Octets of the log of messages cannot be read');
     };
-    const last = await feed.rebuild(Number(progress?.['place'] ?? 0), { verifiesBodies: true, onDamage });
-    if (isWhole) {
-      log.resume();
+    let isRepaired = false;
+    files.onObjectsRepaired = () => {
+      isRepaired = true;
+    };
+    const indexed = Number(progress?.['place'] ?? 0);
+    let last = await feed.rebuild(indexed, { verifiesBodies: true, onDamage });
+    while (isRepaired) {
+      isRepaired = false;
+      last = Math.max(last, await feed.rebuild(0, { verifiesBodies: true, onDamage }));
     }
-    files.onObjectsRepaired(() => {
-      feed.rebuild(0).catch((error: Error) => report.error({ reason: error.message }, 'The index cannot be rebuilt'));
-    });
+    log.resume(indexed, isWhole);
+    files.onObjectsRepaired = () => {
+      feed
+        .rebuild(0, { verifiesBodies: true })
+        .catch((error: Error) => report.error({ reason: error.message }, 'The index cannot be rebuilt'));
+    };
     const ticks = await Ticks.resume(parts.clock, files, 'objects', last);
     return new LocalObjectStore(parts, { feed, recent, ticks });
   }
@@ -107,6 +116,9 @@ export class LocalObjectStore implements ObjectStore {
     const size = body.length;
     const entryChecksum = checksum(id, key, expiryMs, size, metadataJson, bodyChecksum);
     const head = JSON.stringify([PUT, id, key, expiryMs, size, metadataJson, bodyChecksum, entryChecksum]);
+    if (Buffer.byteLength(head) > MOST_HEAD_OCTETS) {
+      throw new TypeError('Metadata of an object are a few short strings');
+    }
     const entry = { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
     await this.log.append(head, {
       body,

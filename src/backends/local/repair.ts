@@ -20,7 +20,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { type FileName, RECORD_OCTETS, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
+import { type FileName, octetsInLog, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
 
 const TABLES: Readonly<Record<FileName, readonly string[]>> = {
   // Without `progress`: the log of messages is gone through once more, and brings back the entries that were lost.
@@ -36,7 +36,7 @@ const AFTERWARDS: Readonly<Record<FileName, string>> = {
       SELECT id, unixepoch() * 1000, 'entry is lost', body FROM bodies WHERE id NOT IN (SELECT id FROM entries);
     DELETE FROM bodies WHERE id NOT IN (SELECT id FROM entries);
     DELETE FROM segments;
-    INSERT INTO segments (id, live) SELECT place >> 32, sum(size + ${RECORD_OCTETS}) FROM entries WHERE place IS NOT NULL GROUP BY 1;
+    INSERT INTO segments (id, live) SELECT place >> 32, sum(${octetsInLog('')}) FROM entries WHERE place IS NOT NULL GROUP BY 1;
     COMMIT;
   `,
   records: `

@@ -33,8 +33,13 @@ function remembersTicksOf(table: string): string {
 `;
 }
 
-/** What an object takes in the log of messages beside its body, at most, by and large. */
-export const RECORD_OCTETS = 400;
+/** What an object takes in the log of messages beside its body, its key and its metadata, by and large. */
+export const RECORD_OCTETS = 100;
+
+/** What an entry takes in the log of messages, in SQL. @param row the name of its row and a dot, or nothing */
+export function octetsInLog(row: '' | 'old.'): string {
+  return `(${row}size + octet_length(${row}key) + octet_length(${row}metadata) + ${RECORD_OCTETS})`;
+}
 
 /**
  * The index of the log of messages (`message-log.ts`), which has the bodies. `checksum` of an entry covers all its columns
@@ -65,7 +70,7 @@ const PROGRESS = `
   CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY, place INTEGER NOT NULL, last INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS segments (id INTEGER PRIMARY KEY, live INTEGER NOT NULL);
   CREATE TRIGGER IF NOT EXISTS segments_lose_entries AFTER DELETE ON entries WHEN old.place IS NOT NULL BEGIN
-    UPDATE segments SET live = live - old.size - ${RECORD_OCTETS} WHERE id = old.place >> 32;
+    UPDATE segments SET live = live - ${octetsInLog('old.')} WHERE id = old.place >> 32;
   END;
 `;
 

@@ -2,8 +2,8 @@
  * The segments of the log of messages: files of one folder, numbered in the order of their making. What is written into
  * one is never changed, but for what expired.
  */
-import { closeSync, openSync, readdirSync, read as readLater, readSync, rmSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, openSync, readdirSync, read as readLater, readSync } from 'node:fs';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StoreError } from '../../gateway/ports.ts';
 import { offsetOf, type Place, segmentOf } from './log-records.ts';
@@ -31,9 +31,10 @@ const MOST_BETWEEN_OCTETS = 2048;
 export class Segments {
   private readonly directory: string;
   private readonly readers = new Map<number, number>();
-  private readsUnderWay = 0;
-  /** Files to be closed when nobody reads any more: their numbers would be given to others. */
-  private retired: number[] = [];
+  /** How many read a file just now. */
+  private readonly readsUnderWay = new Map<number, number>();
+  /** Files to be closed when nobody reads them any more: their numbers would be given to others. */
+  private readonly retired = new Set<number>();
 
   constructor(directory: string) {
     this.directory = directory;
@@ -136,13 +137,13 @@ export class Segments {
     }
   }
 
-  remove(segment: number): void {
+  async remove(segment: number): Promise<void> {
     const fd = this.readers.get(segment);
     if (fd !== undefined) {
       this.readers.delete(segment);
       this.retire(fd);
     }
-    rmSync(segmentFile(this.directory, segment), { force: true });
+    await rm(segmentFile(this.directory, segment), { force: true });
   }
 
   close(): void {
@@ -153,26 +154,27 @@ export class Segments {
   }
 
   private async readLarge(fd: number, body: Buffer, offset: number): Promise<Buffer> {
-    this.readsUnderWay++;
+    this.readsUnderWay.set(fd, (this.readsUnderWay.get(fd) ?? 0) + 1);
     try {
       return await readAll(fd, body, offset);
     } finally {
-      this.readsUnderWay--;
-      this.closeRetired();
+      const left = (this.readsUnderWay.get(fd) ?? 1) - 1;
+      if (left > 0) {
+        this.readsUnderWay.set(fd, left);
+      } else {
+        this.readsUnderWay.delete(fd);
+        if (this.retired.delete(fd)) {
+          closeSync(fd);
+        }
+      }
     }
   }
 
   private retire(fd: number): void {
-    this.retired.push(fd);
-    this.closeRetired();
-  }
-
-  private closeRetired(): void {
-    if (this.readsUnderWay === 0) {
-      for (const fd of this.retired) {
-        closeSync(fd);
-      }
-      this.retired = [];
+    if (this.readsUnderWay.has(fd)) {
+      this.retired.add(fd);
+    } else {
+      closeSync(fd);
     }
   }
 

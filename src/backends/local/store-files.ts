@@ -61,7 +61,10 @@ export class StoreFiles {
   private readonly threads = new ReadingThreads();
   /** Whether the reserve of the volume is whole: new messages ask for room as long as it is not. */
   isReserveHeld = false;
-  private repaired: (() => void) | undefined;
+  /** How often the file of objects was repaired: a rebuild that began before must not say that all is there. */
+  repairsOfObjects = 0;
+  /** Called when the file of objects was repaired: entries may be missing in it. */
+  onObjectsRepaired: (() => void) | undefined;
   private dead: Error | undefined;
   private whenClosed: (() => void) | undefined;
 
@@ -182,8 +185,13 @@ export class StoreFiles {
    *
    * @throws StoreError
    */
-  async index(heads: string, end: number | undefined, isRebuilt: boolean): Promise<void> {
-    await this.order({ type: 'index', heads, end, isRebuilt });
+  async index(
+    heads: string,
+    end: number | undefined,
+    isRebuilt: boolean,
+    repairs = this.repairsOfObjects,
+  ): Promise<void> {
+    await this.order({ type: 'index', heads, end, isRebuilt, repairs });
   }
 
   /** Makes the index of objects durable as it is. @returns whether it is; a reader may stand in the way @throws StoreError */
@@ -199,11 +207,6 @@ export class StoreFiles {
   /** Gives the reserve up, so that what is stored can be deleted. @throws StoreError */
   async releaseReserve(): Promise<void> {
     await this.order({ type: 'release-reserve' });
-  }
-
-  /** @param listener called when the file of objects was repaired: entries may be missing in it */
-  onObjectsRepaired(listener: () => void): void {
-    this.repaired = listener;
   }
 
   /** Gives up to `pages` free pages of each file back to the file system. @returns how many are left */
@@ -223,12 +226,6 @@ export class StoreFiles {
         await this.repair(name);
       }
     }
-  }
-
-  /** Octets that the files take on disk, their logs included. */
-  get octets(): number {
-    const files = Object.values(this.paths).flatMap((path) => [path, `${path}-wal`]);
-    return files.reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
   }
 
   /** Reads all files through in a thread of its own. @throws StoreError STORE_AWAY */
@@ -253,7 +250,8 @@ export class StoreFiles {
       this.readers[file] = new Reader(this.paths[file]);
     }
     if (file === 'objects') {
-      this.repaired?.();
+      this.repairsOfObjects++;
+      this.onObjectsRepaired?.();
     }
   }
 
@@ -331,7 +329,7 @@ export class StoreFiles {
     const [id, result, message = ''] = outcome;
     const pending = this.pending.get(id);
     this.pending.delete(id);
-    if (this.pending.size === 0) {
+    if (this.pending.size === 0 && !this.whenClosed) {
       this.worker.unref();
     }
     if (!pending) {

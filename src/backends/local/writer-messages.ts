@@ -38,6 +38,8 @@ export type ToWriter =
       readonly heads: string;
       readonly end: number | undefined;
       readonly isRebuilt: boolean;
+      /** How many repairs of the file its sender knew of when it began. */
+      readonly repairs: number;
     }
   /** Whether there is room for so many octets, with the reserve laid back where it was given up. */
   | { readonly type: 'ask-room'; readonly id: number; readonly octets: number }

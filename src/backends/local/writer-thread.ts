@@ -95,6 +95,7 @@ class WritableFile {
 
 const { directory, reserve: reserveFile, files } = workerData as WriterThreadData;
 const reserve = new Reserve(directory, reserveFile);
+let repairsOfObjects = 0;
 /** A disk that keeps spoiling files is not copied to without end. */
 const repairsLeft: Record<FileName, number> = { objects: 3, records: 3 };
 const open: Record<FileName, WritableFile> = { objects: openFile('objects'), records: openFile('records') };
@@ -131,6 +132,7 @@ function repaired(name: FileName, damage: unknown): WritableFile {
   }
   const unreadable = repairFile(files[name], name);
   const file = new WritableFile(files[name], name);
+  repairsOfObjects += name === 'objects' ? 1 : 0;
   answer({ type: 'repaired', file: name, reason: messageOf(damage), unreadable });
   return file;
 }
@@ -200,6 +202,15 @@ function makeRoom(name: FileName): void {
   open[name].checkpoint();
 }
 
+function releaseReserve(id: number): Outcome {
+  try {
+    makeRoom('objects');
+    return [id, 0];
+  } catch (error) {
+    return failure(id, error);
+  }
+}
+
 function checkpointObjects(id: number): Outcome {
   try {
     return [id, open.objects.checkpoint() ? 1 : 0];
@@ -208,10 +219,10 @@ function checkpointObjects(id: number): Outcome {
   }
 }
 
-function bringUp({ id, heads, end, isRebuilt }: Extract<ToWriter, { type: 'index' }>): Outcome {
+function bringUp({ id, heads, end, isRebuilt, repairs }: Extract<ToWriter, { type: 'index' }>): Outcome {
   const attempt = () => {
     const file = open.objects;
-    file.transaction(() => file.index.apply(heads, end, isRebuilt));
+    file.transaction(() => file.index.apply(heads, repairs === repairsOfObjects ? end : undefined, isRebuilt));
   };
   try {
     attempt();
@@ -319,8 +330,7 @@ function receive(message: ToWriter): void {
       answer({ type: 'outcomes', outcomes: [[message.id, reserve.hasRoomFor(message.octets) ? 1 : 0]] });
       break;
     case 'release-reserve':
-      makeRoom('objects');
-      answer({ type: 'outcomes', outcomes: [[message.id, 0]] });
+      answer({ type: 'outcomes', outcomes: [releaseReserve(message.id)] });
       break;
     case 'checkpoint':
       answer({ type: 'outcomes', outcomes: [checkpointObjects(message.id)] });
