@@ -157,9 +157,10 @@ describe('A parcel that arrives', { timeout: 60_000 }, () => {
       await room.emptied();
       const settled = () => new Promise((resolve) => setImmediate(resolve));
       // The last that the parcel costs.
-      while (!asked.includes('meters.setAmount')) {
+      while (!asked.includes('meters.release')) {
         await settled();
       }
+      await settled();
       asked.length = 0;
       // As often as the door has each connection looked after.
       for (let passed = 0; passed < HOUR; passed += 5 * SECOND) {
