@@ -21,6 +21,7 @@ import {
 import type { Examination } from './examination.ts';
 import { wrappingContext } from './identity-keys.ts';
 import { LocalKeyWrapping } from './key-wrapping.ts';
+import { finishRepair } from './repair.ts';
 import { FORMAT, FORMER_FORMAT } from './schema.ts';
 import { openRecordsSnapshot } from './snapshot.ts';
 import { examinationThread } from './threads.ts';
@@ -108,6 +109,8 @@ export async function mendDirectory(directory: string, random: Random): Promise<
   try {
     const { objects, records } = storeFiles(path);
     const wrapping = new LocalKeyWrapping(readKey(path), random);
+    finishRepair(objects);
+    finishRepair(records);
     if (!existsSync(records)) {
       throw new DataDirectoryError('DATA_DIR_INCOMPLETE', `${records} is missing: restore it from a backup`);
     }

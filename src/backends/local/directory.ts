@@ -18,6 +18,7 @@ import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Random } from '../../gateway/ports.ts';
 import { LocalKeyWrapping } from './key-wrapping.ts';
+import { finishRepair } from './repair.ts';
 import { type FileName, FORMAT, FORMER_FORMAT } from './schema.ts';
 
 export type DataDirectoryErrorCode =
@@ -81,6 +82,7 @@ export class DataDirectory {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 });
       lock = takeLock(path);
+      Object.values(storeFiles(path)).forEach(finishRepair);
       const wrapping = existsSync(formatFile(path)) ? await openKey(path, random) : await initialize(path, random);
       return new DataDirectory(path, wrapping, lock);
     } catch (error) {

@@ -20,6 +20,8 @@ const PAGE_ROWS = 256;
 
 type Row = Record<string, SqlValue>;
 
+const ENTRIES = 'SELECT id, key, expiry, size, metadata, body_checksum, checksum, place FROM entries';
+
 const paths = workerData as Readonly<Record<FileName | 'messages', string>>;
 const objects = new DatabaseSync(paths.objects, { readOnly: true, timeout: 5000 });
 const records = new DatabaseSync(paths.records, { readOnly: true, timeout: 5000 });
@@ -63,30 +65,33 @@ function examine(): Examination {
   let liveOctets = 0;
 
   const bodyOf = objects.prepare('SELECT body FROM bodies WHERE id = ?');
-  eachPage(objects, 'SELECT id, key, expiry, size, metadata, body_checksum, checksum, place FROM entries', (rows) => {
-    for (const {
-      id,
-      key,
-      expiry,
-      size,
-      metadata,
-      body_checksum: bodyChecksum,
-      checksum: entryChecksum,
-      place,
-    } of rows) {
+  const isSound = ({ id, key, expiry, size, metadata, body_checksum, checksum: expected, place }: Row): boolean => {
+    const body = place === null ? bodyOf.get(id as number)?.['body'] : bodies.read(place as number, size as number);
+    return (
+      checksum(...([id, key, expiry, size, metadata, body_checksum] as (string | number)[])) === expected &&
+      body instanceof Uint8Array &&
+      body.length === size &&
+      checksum(body) === body_checksum
+    );
+  };
+  const suspects: SqlValue[] = [];
+  eachPage(objects, ENTRIES, (rows) => {
+    for (const row of rows) {
       objectCount++;
-      liveOctets += size as number;
-      const body = place === null ? bodyOf.get(id as number)?.['body'] : bodies.read(place as number, size as number);
-      const isSound =
-        checksum(...([id, key, expiry, size, metadata, bodyChecksum] as (string | number)[])) === entryChecksum &&
-        body instanceof Uint8Array &&
-        body.length === size &&
-        checksum(body) === bodyChecksum;
-      if (!isSound && ++damaged && damagedObjects.length < MOST_DAMAGED_KEYS) {
-        damagedObjects.push(`${key}`);
+      liveOctets += row['size'] as number;
+      if (!isSound(row)) {
+        suspects.push(row['id'] as number);
       }
     }
   });
+  // A body may have expired and been overwritten between the look at its entry and that at itself.
+  const entryOf = objects.prepare(`${ENTRIES} WHERE id = ?`);
+  for (const id of suspects) {
+    const row = entryOf.get(id) as Row | undefined;
+    if (row && !isSound(row) && ++damaged && damagedObjects.length < MOST_DAMAGED_KEYS) {
+      damagedObjects.push(`${row['key']}`);
+    }
+  }
 
   let recordCount = 0;
   eachPage(records, 'SELECT id, kind, key, expiry, fields, checksum FROM records', (rows) => {

@@ -1,12 +1,14 @@
 /**
  * Brings what the log of messages has to the index, some hundreds of changes at a time.
  */
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { StoreError } from '../../gateway/ports.ts';
-import type { Head, Place } from './log-records.ts';
+import { type Head, type Place, placeOf } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
+import type { Row } from './reader.ts';
 import type { RecentChange, RecentChanges } from './recent-changes.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
+import type { SqlValue } from './writer-messages.ts';
 
 /** Changes wait for so long, so that what is collected at once is not indexed at all. */
 const WAIT_MS = 500;
@@ -47,6 +49,11 @@ export class IndexFeed {
   private failure: Error | undefined;
   private whenRoom = Promise.withResolvers<void>();
   private whenSent = Promise.withResolvers<void>();
+  /** Up to where nothing of the log waits to be sent. */
+  private sent: Place = 0;
+  private restored: Promise<unknown> = Promise.resolve();
+  private restoring = 0;
+  private isClosed = false;
 
   constructor(parts: { files: StoreFiles; log: MessageLog; recent: RecentChanges; report: StoreLog }) {
     this.files = parts.files;
@@ -107,6 +114,31 @@ export class IndexFeed {
     }
   }
 
+  /** Brings back what a repair of the index lost, while the store is in use; tried until it is done. */
+  restore(): void {
+    this.restoring++;
+    this.restored = Promise.all([this.restored, this.rebuildUntilDone()]).finally(() => this.restoring--);
+    // Whoever waits is told; there may be nobody.
+    this.restored.catch(() => {});
+  }
+
+  /** Resolves when nothing is missing in the index that a repair lost. @throws StoreError */
+  async whenRestored(): Promise<void> {
+    while (this.restoring > 0) {
+      await this.restored;
+    }
+  }
+
+  /** Rows of the index; where there are none, once all is in it again. @throws StoreError */
+  async find(sql: string, ...parameters: SqlValue[]): Promise<Row[]> {
+    const rows = await this.files.read('objects', sql, ...parameters);
+    if (rows.length > 0 || this.restoring === 0) {
+      return rows;
+    }
+    await this.whenRestored();
+    return await this.files.read('objects', sql, ...parameters);
+  }
+
   /**
    * Brings the index up to the whole log, from a place on, while the store is in use.
    *
@@ -122,9 +154,9 @@ export class IndexFeed {
     for (let before = -1; place !== before; ) {
       before = place;
       for (const { head, segment, end, bodyOctets } of this.log.records(place, options)) {
-        heads.push(placed(head, segment * 2 ** 32 + end - bodyOctets));
+        heads.push(placed(head, placeOf(segment, end - bodyOctets)));
         last = Math.max(last, head[1]);
-        place = segment * 2 ** 32 + end;
+        place = placeOf(segment, end);
         octets += bodyOctets;
         if (heads.length === TURN_RECORDS || octets >= TURN_OCTETS) {
           await this.files.index(`[${heads.join(',')}]`, undefined, true);
@@ -135,15 +167,33 @@ export class IndexFeed {
       }
     }
     // What came since the log was read to its end waits to be sent anyway.
-    await this.files.index(`[${heads.join(',')}]`, place, true, repairsOfObjects);
+    if (this.waiting.length === 0) {
+      this.sent = Math.max(this.sent, place);
+    }
+    // What waits is applied once more: killed between a put and its deletion, the next start must go on before both.
+    await this.files.index(`[${heads.join(',')}]`, Math.min(this.sent, place), true, repairsOfObjects);
     return last;
   }
 
   /** Ends when the index has all, if it can. */
   async close(): Promise<void> {
+    this.isClosed = true;
     clearTimeout(this.timer);
     await this.flush().catch((error: Error) => this.warn(error));
     clearTimeout(this.timer);
+  }
+
+  private async rebuildUntilDone(): Promise<void> {
+    while (!this.isClosed) {
+      try {
+        await this.rebuild(0, { verifiesBodies: true });
+        return;
+      } catch (error) {
+        this.report.error({ reason: (error as Error).message }, 'The index cannot be rebuilt');
+        await sleep(RETRY_MS, undefined, { ref: false });
+      }
+    }
+    throw new StoreError('STORE_AWAY', 'The store is closed');
   }
 
   private send(): Promise<void> {
@@ -180,6 +230,7 @@ export class IndexFeed {
     await this.files.index(`[${slice.map(({ head }) => head).join(',')}]`, last.end, false);
     this.failure = undefined;
     this.waiting = this.waiting.slice(slice.length);
+    this.sent = Math.max(this.sent, last.end);
     for (const { octets, change } of slice) {
       this.octets -= octets;
       if (change) {

@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { StoreError } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import type { IndexFeed } from './index-feed.ts';
-import { DELETE, MOVE, placeOf } from './log-records.ts';
+import { DELETE, MOVE, type Place, placeOf } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
 import type { LogRecord } from './segment-reader.ts';
 import type { Segment } from './segments.ts';
@@ -35,16 +35,16 @@ export async function compactLog(parts: Parts, isThorough: boolean): Promise<voi
   const tail = log.tailSegment;
   if (tail && (isThorough || tail.octets >= LEAST_SEALED_OCTETS)) {
     await feed.flush();
-    const live = (await liveOctets(files)).get(tail.number) ?? 0;
+    const live = (await lookAtIndex(files)).live.get(tail.number) ?? 0;
     if (live < tail.octets * LEAST_LIVE_SHARE) {
       await log.seal();
     }
   }
   // Room first: on a full disk, what moves needs it.
   await removeDead(parts);
-  const before = await liveOctets(files);
-  const sparse = (await indexedSegments(parts))
-    .map((segment) => ({ segment, live: before.get(segment.number) ?? 0 }))
+  const before = await lookAtIndex(files);
+  const sparse = indexedSegments(log, before)
+    .map((segment) => ({ segment, live: before.live.get(segment.number) ?? 0 }))
     .filter(({ segment, live }) => live > 0 && live < segment.octets * LEAST_LIVE_SHARE)
     .sort((one, other) => one.live - other.live);
   for (const { segment } of sparse) {
@@ -57,8 +57,8 @@ export async function compactLog(parts: Parts, isThorough: boolean): Promise<voi
 async function removeDead(parts: Parts): Promise<void> {
   const { files, log, feed } = parts;
   await feed.flush();
-  const after = await liveOctets(files);
-  const dead = (await indexedSegments(parts)).filter(({ number }) => (after.get(number) ?? 0) <= 0);
+  const after = await lookAtIndex(files);
+  const dead = indexedSegments(log, after).filter(({ number }) => (after.live.get(number) ?? 0) <= 0);
   // Without power, the index may fall back to where it was durable: nothing that it led to there may be gone.
   if (dead.length === 0 || !(await files.checkpointObjects())) {
     return;
@@ -70,16 +70,22 @@ async function removeDead(parts: Parts): Promise<void> {
   await files.write('objects', [['DELETE FROM segments WHERE id IN (SELECT value FROM json_each(?))', list]], 0);
 }
 
-/** Octets in each segment that entries lead to. */
-async function liveOctets(files: StoreFiles): Promise<Map<number, number>> {
-  const rows = await files.read('objects', 'SELECT id, live FROM segments');
-  return new Map(rows.map(({ id, live }) => [id as number, live as number]));
+interface IndexState {
+  /** Up to where the index has the log. */
+  readonly place: Place;
+  /** Octets in each segment that entries lead to. */
+  readonly live: ReadonlyMap<number, number>;
+}
+
+/** At one instant: a segment may come alive and be wholly in the index between two looks. */
+async function lookAtIndex(files: StoreFiles): Promise<IndexState> {
+  const rows = await files.read('objects', 'SELECT place, segments.id, live FROM progress LEFT JOIN segments');
+  const live = rows.filter(({ id }) => id !== null).map(({ id, live: octets }) => [id, octets] as [number, number]);
+  return { place: Number(rows[0]?.['place'] ?? 0), live: new Map(live) };
 }
 
 /** Segments that take no more records, and all of whose records are in the index. */
-async function indexedSegments({ files, log }: Parts): Promise<Segment[]> {
-  const [progress] = await files.read('objects', 'SELECT place FROM progress');
-  const place = Number(progress?.['place'] ?? 0);
+function indexedSegments(log: MessageLog, { place }: IndexState): Segment[] {
   const sealed = log.sealedSegments;
   const newest = sealed.at(-1)?.number;
   // Where another segment was begun, records end before the file does if the power failed.

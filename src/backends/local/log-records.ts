@@ -17,13 +17,17 @@ export const PREFIX_OCTETS = MARKER_OCTETS + 12;
 /** Heads hold a key of at most 512 octets and a few short strings. */
 export const MOST_HEAD_OCTETS = 64 * 1024;
 
-/** An object of 9 MiB, and more than that in the outbox of none. */
-const MOST_BODY_OCTETS = 1024 * 1024 * 1024;
+/** Far more than any message has. */
+export const MOST_BODY_OCTETS = 512 * 1024 * 1024;
 
-/** Where a body begins: the number of its segment times 2^32, plus the octets before it there. */
+/**
+ * Where a body begins: the number of its segment times 2^30, plus the octets before it there. A segment has some tens of
+ * MiB, and one body at most beyond that; numbers are exact for the first 256 TiB that a directory takes.
+ */
 export type Place = number;
 
-const PLACES_A_SEGMENT = 2 ** 32;
+export const PLACE_BITS = 30;
+const PLACES_A_SEGMENT = 2 ** PLACE_BITS;
 
 export const PUT = 1;
 /** The body of an object lies here from now on, if the object is still there. */

@@ -15,6 +15,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { type Random, StoreError } from '../../gateway/ports.ts';
 import { writeDurably } from './durable-write.ts';
 import {
@@ -80,6 +81,7 @@ export class MessageLog {
     this.room = parts.room;
     this.segments = new Segments(directory);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
+    syncDirectory(dirname(directory));
     for (const number of segmentNumbers(directory)) {
       this.sealed.set(number, statSync(segmentFile(directory, number)).size);
       this.lastNumber = number;

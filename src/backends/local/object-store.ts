@@ -8,7 +8,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Clock, ObjectEntry, ObjectMetadata, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import { IndexFeed } from './index-feed.ts';
-import { DELETE, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
+import { DELETE, MOST_BODY_OCTETS, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Row } from './reader.ts';
@@ -93,11 +93,7 @@ export class LocalObjectStore implements ObjectStore {
       last = Math.max(last, await feed.rebuild(0, { verifiesBodies: true, onDamage }));
     }
     log.resume(indexed, isWhole);
-    files.onObjectsRepaired = () => {
-      feed
-        .rebuild(0, { verifiesBodies: true })
-        .catch((error: Error) => report.error({ reason: error.message }, 'The index cannot be rebuilt'));
-    };
+    files.onObjectsRepaired = () => feed.restore();
     const ticks = await Ticks.resume(parts.clock, files, 'objects', last);
     return new LocalObjectStore(parts, { feed, recent, ticks });
   }
@@ -116,8 +112,8 @@ export class LocalObjectStore implements ObjectStore {
     const size = body.length;
     const entryChecksum = checksum(id, key, expiryMs, size, metadataJson, bodyChecksum);
     const head = JSON.stringify([PUT, id, key, expiryMs, size, metadataJson, bodyChecksum, entryChecksum]);
-    if (Buffer.byteLength(head) > MOST_HEAD_OCTETS) {
-      throw new TypeError('Metadata of an object are a few short strings');
+    if (Buffer.byteLength(head) > MOST_HEAD_OCTETS || size > MOST_BODY_OCTETS) {
+      throw new TypeError('Metadata of an object are a few short strings, and its body is at most 512 MiB');
     }
     const entry = { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
     await this.log.append(head, {
@@ -196,6 +192,7 @@ export class LocalObjectStore implements ObjectStore {
     if (!PREFIX_PATTERN.test(prefix)) {
       throw new TypeError('A prefix is up to 512 printable ASCII characters');
     }
+    await this.feed.whenRestored();
     // What the index does not have now it may have before we get there: it is told from memory, once.
     const recent = new Set<string>();
     for (const { key, put } of this.recent.under(prefix)) {
@@ -234,8 +231,8 @@ export class LocalObjectStore implements ObjectStore {
     let change = this.recent.get(key);
     if (!change) {
       const [row] = await (wanted === undefined
-        ? this.files.read('objects', 'SELECT id FROM entries WHERE key = ?', key)
-        : this.files.read('objects', 'SELECT id FROM entries WHERE id = ? AND key = ?', wanted, key));
+        ? this.feed.find('SELECT id FROM entries WHERE key = ?', key)
+        : this.feed.find('SELECT id FROM entries WHERE id = ? AND key = ?', wanted, key));
       change = this.recent.get(key);
       if (!change) {
         return row ? await this.deleteVersion(key, row['id'] as number) : false;
@@ -314,7 +311,7 @@ export class LocalObjectStore implements ObjectStore {
     if (known) {
       return known.put;
     }
-    const [row] = await this.files.read('objects', ENTRY, key);
+    const [row] = await this.feed.find(ENTRY, key);
     return row && this.readRow(row);
   }
 
@@ -325,7 +322,7 @@ export class LocalObjectStore implements ObjectStore {
       return known.put;
     }
     const id = idOf(listed.version);
-    const [row] = await this.files.read('objects', PLACE_OF_VERSION, id, listed.key);
+    const [row] = await this.feed.find(PLACE_OF_VERSION, id, listed.key);
     if (!row) {
       return undefined;
     }

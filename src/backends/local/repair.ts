@@ -19,7 +19,9 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import { PLACE_BITS } from './log-records.ts';
 import { type FileName, octetsInLog, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
 
 const TABLES: Readonly<Record<FileName, readonly string[]>> = {
@@ -36,7 +38,7 @@ const AFTERWARDS: Readonly<Record<FileName, string>> = {
       SELECT id, unixepoch() * 1000, 'entry is lost', body FROM bodies WHERE id NOT IN (SELECT id FROM entries);
     DELETE FROM bodies WHERE id NOT IN (SELECT id FROM entries);
     DELETE FROM segments;
-    INSERT INTO segments (id, live) SELECT place >> 32, sum(${octetsInLog('')}) FROM entries WHERE place IS NOT NULL GROUP BY 1;
+    INSERT INTO segments (id, live) SELECT place >> ${PLACE_BITS}, sum(${octetsInLog('')}) FROM entries WHERE place IS NOT NULL GROUP BY 1;
     COMMIT;
   `,
   records: `
@@ -78,6 +80,9 @@ export function repairFile(path: string, name: FileName): number {
     for (const table of TABLES[name]) {
       unreadable += copyTable(from, to, table);
     }
+    if (name === 'objects') {
+      keepLastTick(from, to);
+    }
     to.exec(AFTERWARDS[name]);
     to.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   } finally {
@@ -86,6 +91,7 @@ export function repairFile(path: string, name: FileName): number {
   }
   setAside(path);
   renameSync(copy, path);
+  syncFolderOf(path);
   return unreadable;
 }
 
@@ -153,6 +159,20 @@ function copyTable(from: DatabaseSync, to: DatabaseSync, table: string): number 
   const unreadable = readAround(from, select, save);
   to.exec('COMMIT');
   return unreadable;
+}
+
+/** The greatest version that was given may be that of a message which is neither in the index nor in the log any more. */
+function keepLastTick(from: DatabaseSync, to: DatabaseSync): void {
+  try {
+    const last = Number(from.prepare('SELECT max(last) AS last FROM progress').get()?.['last'] ?? 0);
+    if (Number.isSafeInteger(last)) {
+      to.prepare(
+        'INSERT INTO ticks (id, last) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET last = max(last, excluded.last)',
+      ).run(last);
+    }
+  } catch {
+    // It is lost, or there was none in the former format.
+  }
 }
 
 /** A file of the former format has fewer. */
@@ -235,10 +255,37 @@ function setAside(path: string): void {
     number++;
   }
   renameSync(path, `${path}.damaged-${number}`);
+  setLogAside(path, number);
+}
+
+function setLogAside(path: string, number: number): void {
   for (const suffix of ['-wal', '-shm']) {
     if (existsSync(path + suffix)) {
       renameSync(path + suffix, `${path}.damaged-${number}${suffix}`);
     }
+  }
+}
+
+/** Puts the saved rows in place where a kill came between setting the damaged file aside and that. */
+export function finishRepair(path: string): void {
+  if (existsSync(path) || !existsSync(`${path}.repaired`)) {
+    return;
+  }
+  let number = 1;
+  while (existsSync(`${path}.damaged-${number + 1}`)) {
+    number++;
+  }
+  setLogAside(path, number);
+  renameSync(`${path}.repaired`, path);
+  syncFolderOf(path);
+}
+
+function syncFolderOf(path: string): void {
+  const fd = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

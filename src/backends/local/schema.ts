@@ -7,6 +7,7 @@
  */
 
 import type { DatabaseSync } from 'node:sqlite';
+import { PLACE_BITS } from './log-records.ts';
 
 /** What this program writes; a directory with another number is refused. */
 export const FORMAT = 2;
@@ -70,7 +71,7 @@ const PROGRESS = `
   CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY, place INTEGER NOT NULL, last INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS segments (id INTEGER PRIMARY KEY, live INTEGER NOT NULL);
   CREATE TRIGGER IF NOT EXISTS segments_lose_entries AFTER DELETE ON entries WHEN old.place IS NOT NULL BEGIN
-    UPDATE segments SET live = live - ${octetsInLog('old.')} WHERE id = old.place >> 32;
+    UPDATE segments SET live = live - ${octetsInLog('old.')} WHERE id = old.place >> ${PLACE_BITS};
   END;
 `;
 

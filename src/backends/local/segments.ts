@@ -130,9 +130,10 @@ export class Segments {
   async wipe(bodies: readonly BodyPlace[]): Promise<void> {
     const bySegment = Map.groupBy(bodies, ({ place }) => segmentOf(place));
     for (const [segment, ofSegment] of bySegment) {
-      await using file = await open(segmentFile(this.directory, segment), 'r+');
+      // Undefined where it was removed meanwhile, as what was alive in it had been moved.
+      await using file = await open(segmentFile(this.directory, segment), 'r+').catch(orIfMissing);
       for (const { place, octets } of ofSegment) {
-        await file.write(Buffer.alloc(octets), 0, octets, offsetOf(place));
+        await file?.write(Buffer.alloc(octets), 0, octets, offsetOf(place));
       }
     }
   }
@@ -157,6 +158,8 @@ export class Segments {
     this.readsUnderWay.set(fd, (this.readsUnderWay.get(fd) ?? 0) + 1);
     try {
       return await readAll(fd, body, offset);
+    } catch (error) {
+      throw new StoreError('STORE_AWAY', 'The log of messages cannot be read', { cause: error });
     } finally {
       const left = (this.readsUnderWay.get(fd) ?? 1) - 1;
       if (left > 0) {
@@ -220,7 +223,7 @@ function runsOf(bodies: readonly BodyPlace[]): { place: Place; octets: number; m
   for (const index of order) {
     const { place, octets } = bodies[index] as BodyPlace;
     const run = runs.at(-1);
-    // Between two segments there are 4 GiB.
+    // Between two segments there is a GiB.
     if (run && place - (run.place + run.octets) <= MOST_BETWEEN_OCTETS) {
       run.octets = Math.max(run.octets, place + octets - run.place);
       run.members.push(index);
@@ -238,6 +241,12 @@ function openIfThere(file: string): number | undefined {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       return undefined;
     }
+    throw error;
+  }
+}
+
+function orIfMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') {
     throw error;
   }
 }

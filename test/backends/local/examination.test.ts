@@ -64,7 +64,7 @@ suite('An examination of the data directory', () => {
       directory.path,
       'objects',
       `UPDATE entries SET expiry = expiry + 1 WHERE key = 'outbox/a/8';
-       UPDATE entries SET place = 99 << 32 WHERE key = 'outbox/a/9';
+       UPDATE entries SET place = 99 << 30 WHERE key = 'outbox/a/9';
        DELETE FROM entries WHERE key = 'outbox/a/299';
        INSERT OR REPLACE INTO bodies (id, body) VALUES (1, x'00');`,
     );
