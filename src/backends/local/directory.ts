@@ -20,6 +20,7 @@ import type { Random } from '../../gateway/ports.ts';
 import { LocalKeyWrapping } from './key-wrapping.ts';
 import { finishRepair } from './repair.ts';
 import { type FileName, FORMAT, FORMER_FORMAT } from './schema.ts';
+import { syncDirectory } from './sync-directory.ts';
 
 export type DataDirectoryErrorCode =
   /** Another gateway runs on it. */
@@ -285,15 +286,6 @@ export function createPrivate(file: string): void {
   if (!existsSync(file)) {
     closeSync(openSync(file, 'a', 0o600));
     syncDirectory(dirname(file));
-  }
-}
-
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 

@@ -30,6 +30,7 @@ import {
 } from './log-records.ts';
 import { readMarker } from './segment-reader.ts';
 import { type BodyPlace, type Segment, Segments, segmentFile, segmentNumbers } from './segments.ts';
+import { syncDirectory } from './sync-directory.ts';
 
 /** A segment takes no more records once it has so many octets. */
 const SEGMENT_OCTETS = 32 * 1024 * 1024;
@@ -374,15 +375,6 @@ export class MessageLog {
       // What was refused may come back at the next start, as a parcel that is delivered after all.
     }
     this.sealTail();
-  }
-}
-
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 

@@ -23,6 +23,7 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { PLACE_BITS } from './log-records.ts';
 import { type FileName, octetsInLog, SCHEMA, WRITER_PRAGMAS } from './schema.ts';
+import { syncDirectory } from './sync-directory.ts';
 
 const TABLES: Readonly<Record<FileName, readonly string[]>> = {
   // Without `progress`: the log of messages is gone through once more, and brings back the entries that were lost.
@@ -91,7 +92,7 @@ export function repairFile(path: string, name: FileName): number {
   }
   setAside(path);
   renameSync(copy, path);
-  syncFolderOf(path);
+  syncDirectory(dirname(path));
   return unreadable;
 }
 
@@ -277,16 +278,7 @@ export function finishRepair(path: string): void {
   }
   setLogAside(path, number);
   renameSync(`${path}.repaired`, path);
-  syncFolderOf(path);
-}
-
-function syncFolderOf(path: string): void {
-  const fd = openSync(dirname(path), 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  syncDirectory(dirname(path));
 }
 
 function removeDatabase(path: string): void {

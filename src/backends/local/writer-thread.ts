@@ -202,89 +202,45 @@ function makeRoom(name: FileName): void {
   open[name].checkpoint();
 }
 
-function releaseReserve(id: number): Outcome {
+/** Once more where damage or a full disk stood in the way, and that could be mended. */
+function mending(name: FileName, action: () => void): void {
   try {
-    makeRoom('objects');
-    return [id, 0];
+    action();
   } catch (error) {
-    return failure(id, error);
+    switch (sqliteFault(error)) {
+      case 'damaged':
+        repair(name, error);
+        break;
+      case 'full':
+        makeRoom(name);
+        break;
+      default:
+        throw error;
+    }
+    action();
   }
 }
 
-function checkpointObjects(id: number): Outcome {
-  try {
-    return [id, open.objects.checkpoint() ? 1 : 0];
-  } catch (error) {
-    return failure(id, error);
-  }
-}
-
-function bringUp({ id, heads, end, isRebuilt, repairs }: Extract<ToWriter, { type: 'index' }>): Outcome {
-  const attempt = () => {
+function bringUp({ heads, end, isRebuilt, repairs }: Extract<ToWriter, { type: 'index' }>): void {
+  mending('objects', () => {
     const file = open.objects;
     file.transaction(() => file.index.apply(heads, repairs === repairsOfObjects ? end : undefined, isRebuilt));
-  };
-  try {
-    attempt();
-  } catch (error) {
-    try {
-      switch (sqliteFault(error)) {
-        case 'damaged':
-          repair('objects', error);
-          break;
-        case 'full':
-          makeRoom('objects');
-          break;
-        default:
-          return failure(id, error);
-      }
-      attempt();
-    } catch (secondError) {
-      return failure(id, secondError);
-    }
-  }
-  return [id, 0];
+  });
 }
 
-function tidy(id: number, pages: number): Outcome {
-  let free = 0;
+/** @returns how many pages are still free */
+function tidy(pages: number): number {
   for (const name of ['objects', 'records'] as const) {
-    const step = () => {
-      const { database } = open[name];
-      database.exec(`PRAGMA incremental_vacuum(${pages})`);
+    mending(name, () => {
+      open[name].database.exec(`PRAGMA incremental_vacuum(${pages})`);
       open[name].checkpoint();
-      free += Number(database.prepare('PRAGMA freelist_count').get()?.['freelist_count']);
-    };
-    try {
-      step();
-    } catch (error) {
-      try {
-        switch (sqliteFault(error)) {
-          case 'damaged':
-            repair(name, error);
-            break;
-          case 'full':
-            makeRoom(name);
-            step();
-            break;
-          default:
-            return failure(id, error);
-        }
-      } catch (secondError) {
-        return failure(id, secondError);
-      }
-    }
+    });
   }
-  return [id, free];
+  return freePages('objects') + freePages('records');
 }
 
-function repairOnDemand(id: number, name: FileName): Outcome {
-  try {
-    repair(name, new Error('Damage was found while reading'));
-    return [id, 0];
-  } catch (error) {
-    return failure(id, error);
-  }
+function freePages(name: FileName): number {
+  return Number(open[name].database.prepare('PRAGMA freelist_count').get()?.['freelist_count']);
 }
 
 const waiting: Write[] = [];
@@ -312,6 +268,18 @@ function commitWaiting(): void {
   }
 }
 
+/** Does what was ordered, and tells what became of it: a number, where there is one to tell. */
+function obey(id: number, action: () => unknown): void {
+  let outcome: Outcome;
+  try {
+    const result = action();
+    outcome = [id, typeof result === 'number' ? result : 0];
+  } catch (error) {
+    outcome = failure(id, error);
+  }
+  answer({ type: 'outcomes', outcomes: [outcome] });
+}
+
 function receive(message: ToWriter): void {
   if (message.type === 'writes') {
     texts.push(...message.texts);
@@ -321,22 +289,22 @@ function receive(message: ToWriter): void {
   commitWaiting();
   switch (message.type) {
     case 'tidy':
-      answer({ type: 'outcomes', outcomes: [tidy(message.id, message.pages)] });
+      obey(message.id, () => tidy(message.pages));
       break;
     case 'index':
-      answer({ type: 'outcomes', outcomes: [bringUp(message)] });
+      obey(message.id, () => bringUp(message));
       break;
     case 'ask-room':
-      answer({ type: 'outcomes', outcomes: [[message.id, reserve.hasRoomFor(message.octets) ? 1 : 0]] });
+      obey(message.id, () => (reserve.hasRoomFor(message.octets) ? 1 : 0));
       break;
     case 'release-reserve':
-      answer({ type: 'outcomes', outcomes: [releaseReserve(message.id)] });
+      obey(message.id, () => makeRoom('objects'));
       break;
     case 'checkpoint':
-      answer({ type: 'outcomes', outcomes: [checkpointObjects(message.id)] });
+      obey(message.id, () => (open.objects.checkpoint() ? 1 : 0));
       break;
     case 'repair':
-      answer({ type: 'outcomes', outcomes: [repairOnDemand(message.id, message.file)] });
+      obey(message.id, () => repair(message.file, new Error('Damage was found while reading')));
       break;
     case 'close':
       for (const file of Object.values(open)) {
