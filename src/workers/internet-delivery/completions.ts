@@ -1,6 +1,7 @@
 /**
- * Brings parcels that were sent to their end: remembered as sent and no work any more, then deleted. After a crash in
- * between, a parcel that is found without work is found to have been sent, too, and deleted.
+ * Brings parcels that were sent to their end: remembered as sent, then no work any more, and deleted. Remembered first: the
+ * same parcel may have come again meanwhile, and its work be taken as soon as this one's ends. After a crash in between, a
+ * parcel that is found with or without work is found to have been sent, too, and deleted.
  *
  * Those that were sent within a few milliseconds go together, so that they share their syncs and the pages that they change.
  */
@@ -66,10 +67,10 @@ export class Completions {
     const { sent, outbox, queue } = this.parts;
     let batch = this.waiting;
     this.waiting = [];
-    batch = await forAll(batch, ({ digest, fingerprint, entry, item }) =>
-      Promise.all([sent.add(digest, fingerprint, entry.expiry), queue.finish(item)]),
+    batch = await forAll(batch, ({ digest, fingerprint, entry }) => sent.add(digest, fingerprint, entry.expiry));
+    batch = await forAll(batch, ({ peer, entry, item }) =>
+      Promise.all([queue.finish(item), outbox.remove(peer, entry)]),
     );
-    batch = await forAll(batch, ({ peer, entry }) => outbox.remove(peer, entry));
     for (const { resolve } of batch) {
       resolve();
     }
