@@ -11,7 +11,7 @@ import type { RsaPublicKey } from '../awala/pki/rsa-public-key.ts';
 import { GatewayError } from './errors.ts';
 import { IdentityKeyList, type OwnKey } from './identity-keys.ts';
 import { type Clock, type IdentityKey, type IdentityKeys, type Random, type Records, StoreError } from './ports.ts';
-import { BACKDATING, DAY } from './time.ts';
+import { BACKDATING, DAY, SECOND } from './time.ts';
 
 /** How long a self-issued certificate is valid (protocol section 1). */
 const VALIDITY = 180 * DAY;
@@ -291,7 +291,9 @@ export class Identity {
     { isForced = false }: { isForced?: boolean } = {},
   ): Promise<void> {
     const now = this.clock.now();
-    const notBefore = now - BACKDATING;
+    const last = lastToExpire(this.certificates.filter((own) => own.subjectId === publicKey.nodeId));
+    // What is made by order issues from then on, so it must expire last, be it the second one within a second.
+    const notBefore = Math.max(now - BACKDATING, isForced && last ? last.notBefore + SECOND : 0);
     // Most starts and rounds of housekeeping issue nothing, and it takes long to load.
     const { issueCertificate } = await import('../awala/pki/issue-certificate.ts');
     const certificate = await issueCertificate({
