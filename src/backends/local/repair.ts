@@ -53,9 +53,14 @@ const BATCH_ROWS = 200;
 const MOST_FAILURES = 20_000;
 /** As the schema sets it, and where a file's header (the start of its first page) tells of its pages. */
 const PAGE_OCTETS = 8192;
+const HEADER_OCTETS = 100;
+const HEADER_WRITE_VERSION = 18;
+const HEADER_READ_VERSION = 19;
 const HEADER_PAGE_COUNT = 28;
 const HEADER_FREE_LIST = 32;
 const HEADER_FREE_COUNT = 36;
+const HEADER_SCHEMA_FORMAT = 44;
+const NEWEST_SCHEMA_FORMAT = 4;
 /** Row ids are below 2^53. */
 const LAST_ID = Number.MAX_SAFE_INTEGER;
 
@@ -94,6 +99,22 @@ export function repairFile(path: string, name: FileName): number {
   renameSync(copy, path);
   syncDirectory(dirname(path));
   return unreadable;
+}
+
+/** Whether a file's header is one that we never write: SQLite takes it for another format, or for one not to be written. */
+export function isHeaderDamaged(path: string): boolean {
+  const header = Buffer.alloc(HEADER_OCTETS);
+  const fd = openSync(path, 'r');
+  try {
+    if (readSync(fd, header, 0, HEADER_OCTETS, 0) < HEADER_OCTETS) {
+      return false;
+    }
+  } finally {
+    closeSync(fd);
+  }
+  const versions = [header[HEADER_WRITE_VERSION], header[HEADER_READ_VERSION]];
+  const schemaFormat = header.readUInt32BE(HEADER_SCHEMA_FORMAT);
+  return versions.some((version) => version !== 1 && version !== 2) || schemaFormat > NEWEST_SCHEMA_FORMAT;
 }
 
 /**

@@ -10,7 +10,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { CHECKED_AT_ONCE_OCTETS, faultOfIndexes } from './integrity.ts';
 import { ObjectIndex } from './object-index.ts';
-import { repairFile } from './repair.ts';
+import { isHeaderDamaged, repairFile } from './repair.ts';
 import { Reserve } from './reserve.ts';
 import { type FileName, SCHEMA, upgradeObjects, WRITER_PRAGMAS } from './schema.ts';
 import { sqliteFault } from './sqlite-errors.ts';
@@ -116,7 +116,7 @@ function openFile(name: FileName): WritableFile {
     }
     return file;
   } catch (error) {
-    if (sqliteFault(error) === 'damaged') {
+    if (sqliteFault(error) === 'damaged' || isHeaderDamaged(files[name])) {
       return repaired(name, error);
     }
     // On a full disk even opening needs a little room, for the log.

@@ -114,6 +114,16 @@ for (const file of ['objects.sqlite', 'records.sqlite']) {
   });
 }
 
+for (const file of ['objects.sqlite', 'records.sqlite']) {
+  for (const position of [18, 47]) {
+    test(`Octet ${position} of ${file}, which tells of its format, costs nothing`, async () => {
+      await using damaged = await copy();
+      await overwrite(join(damaged.path, file), position, Buffer.of(0x57));
+      await assertSurvives(damaged.path, 0, `octet ${position}`);
+    });
+  }
+}
+
 test('A large file whose index is damaged without any error is found out and repaired while it serves', async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, 'objects.sqlite');
