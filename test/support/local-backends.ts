@@ -1,7 +1,7 @@
 /** Local backends on a temporary directory that goes with them. */
 
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LocalBackends, openLocalBackends } from '../../src/backends/local/local-backends.ts';
@@ -32,4 +32,16 @@ export async function temporaryBackends(log?: StoreLog): Promise<TemporaryBacken
       await directory[Symbol.asyncDispose]();
     },
   };
+}
+
+/** What is on the disk while the gateway runs is what a kill leaves behind. */
+export async function copyOf(directory: string): ReturnType<typeof temporaryDirectory> {
+  const copy = await temporaryDirectory();
+  await cp(directory, copy.path, { recursive: true, filter: (source) => !source.includes('reserve') });
+  return copy;
+}
+
+/** The keys of all objects that begin so, sorted. */
+export async function keysOf(backends: LocalBackends, prefix = ''): Promise<string[]> {
+  return (await Array.fromAsync(backends.objects.list(prefix))).map(({ key }) => key).sort();
 }

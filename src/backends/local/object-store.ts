@@ -177,8 +177,7 @@ export class LocalObjectStore implements ObjectStore {
     for (const [index, { entry, bodyChecksum }] of wanted.entries()) {
       const body = bodies[index];
       if (body?.length === entry.size && checksum(body) === bodyChecksum) {
-        const { key, version, arrival, expiry, size, metadata } = entry;
-        into.set(version, { key, version, arrival, expiry, size, metadata, body });
+        into.set(entry.version, { ...entryOf(entry), body });
       }
     }
   }
@@ -326,10 +325,8 @@ export class LocalObjectStore implements ObjectStore {
     if (!row) {
       return undefined;
     }
-    // As it was put: whoever gave it may have added to it.
-    const { key, version, arrival, expiry, size, metadata } = listed;
     const { place, body_checksum: bodyChecksum } = row as { place: number | null; body_checksum: number };
-    return { entry: { key, version, arrival, expiry, size, metadata }, id, place, bodyChecksum };
+    return { entry: entryOf(listed), id, place, bodyChecksum };
   }
 
   private async formerBody(id: number): Promise<Buffer | undefined> {
@@ -385,6 +382,11 @@ const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key >= ? A
 const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 
 const EXPIRED = `SELECT id, size, place FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`;
+
+/** As it was put: whoever gave it back to us may have added to it. */
+function entryOf({ key, version, arrival, expiry, size, metadata }: ObjectEntry): ObjectEntry {
+  return { key, version, arrival, expiry, size, metadata };
+}
 
 function versionOf(id: number): string {
   return id.toString(36);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
-import { temporaryDirectory } from '../../support/local-backends.ts';
+import { keysOf, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 const PAGE = 8192;
@@ -17,10 +17,6 @@ const expiry = clock.now() + 1e9;
 
 function open(directory: string): Promise<LocalBackends> {
   return openLocalBackends({ directory, clock, random: randomBytes });
-}
-
-async function keysOf(backends: LocalBackends): Promise<string[]> {
-  return (await Array.fromAsync(backends.objects.list(''))).map(({ key }) => key).sort();
 }
 
 /** Spoils the page that holds an entry, and gives the rows on it up. */

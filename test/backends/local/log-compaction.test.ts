@@ -1,11 +1,11 @@
 /** The log of messages gives the room of deleted messages back, and loses none of the others. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { cp, readdir, statfs } from 'node:fs/promises';
+import { readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
-import { temporaryDirectory } from '../../support/local-backends.ts';
+import { copyOf, keysOf, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { needsSmallVolume, smallVolume } from '../../support/small-volume.ts';
 
@@ -15,17 +15,6 @@ const MIB = 1024 * 1024;
 
 function open(directory: string): Promise<LocalBackends> {
   return openLocalBackends({ directory, clock, random: randomBytes });
-}
-
-/** What is on the disk while the gateway runs is what a kill leaves behind. */
-async function copyOf(directory: string): ReturnType<typeof temporaryDirectory> {
-  const copy = await temporaryDirectory();
-  await cp(directory, copy.path, { recursive: true, filter: (source) => !source.includes('reserve') });
-  return copy;
-}
-
-async function keysOf(backends: LocalBackends, prefix = ''): Promise<string[]> {
-  return (await Array.fromAsync(backends.objects.list(prefix))).map(({ key }) => key).sort();
 }
 
 suite('Compaction of the log', () => {

@@ -1,13 +1,13 @@
 /** The log of messages: what a killed process and a failed power supply leave behind, and how room comes back. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { cp, open as openFile, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { open as openFile, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
 import { PUT, writeRecord } from '../../../src/backends/local/log-records.ts';
-import { temporaryDirectory } from '../../support/local-backends.ts';
+import { copyOf, keysOf, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 const clock = new ManualClock();
@@ -25,17 +25,6 @@ class Warnings {
 
 function open(directory: string, log?: Warnings): Promise<LocalBackends> {
   return openLocalBackends({ directory, clock, random: randomBytes, log });
-}
-
-/** What is on the disk while the gateway runs is what a kill leaves behind. */
-async function copyOf(directory: string): ReturnType<typeof temporaryDirectory> {
-  const copy = await temporaryDirectory();
-  await cp(directory, copy.path, { recursive: true, filter: (source) => !source.includes('reserve') });
-  return copy;
-}
-
-async function keysOf(backends: LocalBackends, prefix = ''): Promise<string[]> {
-  return (await Array.fromAsync(backends.objects.list(prefix))).map(({ key }) => key).sort();
 }
 
 async function newestSegment(directory: string): Promise<string> {
