@@ -198,21 +198,10 @@ suite('A gateway that is many processes', needsCloud(), () => {
   }
 
   test('is found to lose parcels where collections list first and subscribe then', async (t) => {
-    const acknowledged = new Map<string, PromiseWithResolvers<void>>();
-    const nextOf = (peer: string) => {
-      const next = acknowledged.get(peer) ?? Promise.withResolvers<void>();
-      acknowledged.set(peer, next);
-      return next;
-    };
-    const between = (peer: string) => nextOf(peer).promise;
-    await using turned = await startTurnedRoundCollection(fleet.environment, between);
+    await using turned = await startTurnedRoundCollection(fleet.environment);
     fleet.collectAt(turned.url);
     try {
-      await using own = await Traffic.start({
-        addresses: () => fleet.addresses,
-        pairs: 1,
-        onAcknowledged: (peer) => nextOf(peer).resolve(),
-      });
+      await using own = await Traffic.start({ addresses: () => fleet.addresses, pairs: 1 });
       own.begin();
       await pause(CALM);
       const found = await own.settle(SOON);

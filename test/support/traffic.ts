@@ -62,8 +62,6 @@ export interface TrafficOptions {
   readonly internetAddress?: string;
   /** Whether couriers come, and private gateways register. */
   readonly hasCouriers?: boolean;
-  /** Told of each acknowledged parcel's recipient. */
-  readonly onAcknowledged?: (peer: string) => void;
 }
 
 export class Traffic implements AsyncDisposable {
@@ -188,10 +186,9 @@ export class Traffic implements AsyncDisposable {
     }
   }
 
-  private async sendParcel({ sender, recipient, endpoint, author }: Pair): Promise<void> {
+  private async sendParcel({ sender, endpoint, author }: Pair): Promise<void> {
     const parcel = await endpoint.writeParcel(author, randomBytes(500));
     await this.send('poweb', Buffer.from(parcel), () => sender.deliver(parcel));
-    this.options.onAcknowledged?.(recipient.identity.id);
   }
 
   private async sendToInternet({ sender, author }: Pair, internetAddress: string): Promise<void> {

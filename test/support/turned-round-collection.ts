@@ -17,11 +17,8 @@ export interface TurnedRoundCollection extends AsyncDisposable {
   readonly url: string;
 }
 
-/** @param between waited for between the first listing of a mailbox and the subscription to it */
-export async function startTurnedRoundCollection(
-  environment: Environment,
-  between: (peer: string) => Promise<void>,
-): Promise<TurnedRoundCollection> {
+/** Between the first listing of a mailbox and the subscription to it, a parcel comes there: it is waited for. */
+export async function startTurnedRoundCollection(environment: Environment): Promise<TurnedRoundCollection> {
   const directory = temporaryDirectory();
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rmSync(directory, { recursive: true, force: true }));
@@ -42,14 +39,21 @@ export async function startTurnedRoundCollection(
   mailboxes.subscribe = async (peer, ...listeners) => {
     let subscription: Subscription | undefined;
     let isClosed = false;
-    listed.set(peer, () => {
-      void between(peer).then(async () => {
-        subscription = await subscribe(peer, ...listeners);
-        if (isClosed) {
-          subscription.close();
-        }
-      });
-    });
+    const subscribeLate = async () => {
+      const came = Promise.withResolvers<void>();
+      const watch = await subscribe(
+        peer,
+        () => came.resolve(),
+        () => undefined,
+      );
+      await came.promise;
+      subscription = await subscribe(peer, ...listeners);
+      watch.close();
+      if (isClosed) {
+        subscription.close();
+      }
+    };
+    listed.set(peer, () => void subscribeLate());
     return {
       close() {
         isClosed = true;
