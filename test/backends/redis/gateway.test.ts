@@ -77,10 +77,16 @@ suite('A gateway with SIGNALS=redis', needsRedis(), () => {
     await server?.[Symbol.asyncDispose]();
   });
 
+  async function deliverInTime(parcel: ArrayBuffer): Promise<void> {
+    const began = performance.now();
+    await sending.deliver(parcel);
+    assert.ok(performance.now() - began < CLIENT_PATIENCE);
+  }
+
   /** Delivers a parcel to the endpoint, and gives it. */
   async function deliver(): Promise<Buffer> {
     const parcel = await endpoint.writeParcel(sender, randomBytes(500));
-    await sending.deliver(parcel);
+    await deliverInTime(parcel);
     return Buffer.from(parcel);
   }
 
@@ -89,7 +95,7 @@ suite('A gateway with SIGNALS=redis', needsRedis(), () => {
     const { id } = await newOfficialIdentity();
     const parcel = new Parcel({ id, internetAddress: ADDRESS }, other.certificate, randomBytes(500), { ttl: 86_400 });
     const octets = await parcel.serialize(other.identity.privateKey);
-    await sending.deliver(octets);
+    await deliverInTime(octets);
     return Buffer.from(octets);
   }
 
@@ -171,10 +177,8 @@ suite('A gateway with SIGNALS=redis', needsRedis(), () => {
     await server.kill();
     assert.deepEqual(await ping(), { status: 503, redis: false });
     const next = live.next();
-    const started = performance.now();
     const parcel = await deliver();
     const outbound = await deliverToInternet();
-    assert.ok(performance.now() - started < CLIENT_PATIENCE);
     // It is told in its own process, which needs no Redis.
     assert.deepEqual(await acknowledged(next), parcel);
 
@@ -194,9 +198,7 @@ suite('A gateway with SIGNALS=redis', needsRedis(), () => {
     const next = live.next();
     let parcel: Buffer;
     try {
-      const started = performance.now();
       parcel = await deliver();
-      assert.ok(performance.now() - started < CLIENT_PATIENCE);
     } finally {
       await server.kill('SIGCONT');
     }

@@ -77,9 +77,15 @@ suite('A gateway with RECORDS=firestore', needsFirestore(), () => {
   });
   after(() => stack.disposeAsync());
 
+  async function deliverInTime(parcel: ArrayBuffer): Promise<void> {
+    const began = performance.now();
+    await sending.deliver(parcel);
+    assert.ok(performance.now() - began < CLIENT_PATIENCE);
+  }
+
   async function deliver(): Promise<Buffer> {
     const parcel = await endpoint.writeParcel(sender, randomBytes(500));
-    await sending.deliver(parcel);
+    await deliverInTime(parcel);
     return Buffer.from(parcel);
   }
 
@@ -87,7 +93,7 @@ suite('A gateway with RECORDS=firestore', needsFirestore(), () => {
     const { id } = await newOfficialIdentity();
     const parcel = new Parcel({ id, internetAddress: ADDRESS }, other.certificate, randomBytes(500), { ttl: 86_400 });
     const octets = await parcel.serialize(other.identity.privateKey);
-    await sending.deliver(octets);
+    await deliverInTime(octets);
     return Buffer.from(octets);
   }
 
@@ -96,6 +102,18 @@ suite('A gateway with RECORDS=firestore', needsFirestore(), () => {
     assert.equal(done, false);
     await value.ack();
     return Buffer.from(value.parcelSerialized);
+  }
+
+  // What was sent or collected just before Firestore went may come again: it could not be noted.
+
+  async function collectionOf(parcel: Buffer): Promise<void> {
+    while (!(await acknowledged(live.next())).equals(parcel)) {}
+  }
+
+  async function arrivalOf(parcel: Buffer): Promise<void> {
+    while (!receiver.posts.some(({ body }) => body.equals(parcel))) {
+      await receiver.next();
+    }
   }
 
   async function ping(): Promise<{ status: number; firestore: boolean | undefined }> {
@@ -129,25 +147,21 @@ suite('A gateway with RECORDS=firestore', needsFirestore(), () => {
         proxy.decide = () => 'hang';
       }
       const next = live.next();
-      const started = performance.now();
       const parcel = await deliver();
       const outbound = await deliverToInternet();
-      assert.ok(performance.now() - started < CLIENT_PATIENCE);
       assert.deepEqual(await acknowledged(next), parcel);
       const carried = Buffer.from(await endpoint.writeParcel(sender, randomBytes(500)));
       assert.equal(await deliverOfficially(courier, [await officialCargo(sending, [carried])]), 1);
       await assert.rejects(OfficialPrivateGateway.register(gateway.poweb));
       assert.deepEqual(await ping(), { status: 503, firestore: false });
 
-      const opened = live.next();
-      const arrival = receiver.next();
       if (trouble === 'is away') {
         await proxy.comeBack();
       } else {
         proxy.decide = () => 'pass';
       }
-      assert.deepEqual((await arrival).body, outbound);
-      assert.deepEqual(await acknowledged(opened), carried);
+      await arrivalOf(outbound);
+      await collectionOf(carried);
       await recovered();
       await OfficialPrivateGateway.register(gateway.poweb);
       assert.equal(gateway.process.exitCode, null);
