@@ -45,7 +45,10 @@ export class Mailboxes {
     }
     try {
       const entry = await this.objects.put(`${mailboxPrefix(peer)}${digest}`, bytes, { expiry, metadata });
-      this.signals.publish(channel(peer), writeParcelSignal(entry, bytes));
+      const collectors = channel(peer);
+      if (this.signals.isHeard?.(collectors) ?? true) {
+        this.signals.publish(collectors, writeParcelSignal(entry, bytes));
+      }
       return true;
     } catch (error) {
       await this.quota.release(peer, bytes.length);

@@ -203,6 +203,9 @@ export interface Signals {
   /** Tells all present subscribers of `channel`, in this and other processes. Never throws, never waits. */
   publish(channel: string, payload: Buffer): void;
 
+  /** Whether anybody would hear what is published now, so that nothing is written for nobody; absent where others may. */
+  isHeard?(channel: string): boolean;
+
   /**
    * Resolves when the subscription is in force: all that is published from then on comes to `listener`, in order.
    *
