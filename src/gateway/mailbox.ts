@@ -61,6 +61,17 @@ export class Mailboxes {
     return this.objects.list(mailboxPrefix(peer));
   }
 
+  /** As `list`, as many together as the store has at once. */
+  async *listPages(peer: string): AsyncIterable<readonly ObjectEntry[]> {
+    if (this.objects.listPages) {
+      yield* this.objects.listPages(mailboxPrefix(peer));
+      return;
+    }
+    for await (const entry of this.list(peer)) {
+      yield [entry];
+    }
+  }
+
   /** The newest version of a parcel by its digest, without its bytes; undefined when it is not there. */
   find(peer: string, digest: string): Promise<ObjectEntry | undefined> {
     return this.objects.find(`${mailboxPrefix(peer)}${digest}`);

@@ -88,6 +88,9 @@ export interface ObjectStore {
   /** All live objects whose keys start with `prefix`, in no order that callers may rely on, read in pages. */
   list(prefix: string): AsyncIterable<ObjectEntry>;
 
+  /** As `list`, as many together as are read at once; only of stores that have many for less so. */
+  listPages?(prefix: string): AsyncIterable<readonly ObjectEntry[]>;
+
   /**
    * Removes the object; with a version, only if it is still that one. Idempotent.
    *

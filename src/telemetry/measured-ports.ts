@@ -25,6 +25,7 @@ const OBJECT_STORE: Kinds<ObjectStore> = {
   getAll: 'promise',
   find: 'promise',
   list: 'list',
+  listPages: 'list',
   delete: 'promise',
 };
 

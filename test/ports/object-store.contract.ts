@@ -195,6 +195,25 @@ export function objectStoreContract(
       assert.deepEqual(await listedKeys(store.objects, 'm/'), keys.sort());
     });
 
+    test('lists many together, where it can, as it lists each', async () => {
+      await using store = await open();
+      const { objects, clock } = store;
+      const expiry = clock.now() + HOUR;
+      await putAll(
+        objects,
+        Array.from({ length: 300 }, (_, number) => `m/${number}`),
+        expiry,
+      );
+      await objects.put('m/soon', Buffer.alloc(1), { expiry: expiry - 1 });
+      clock.advance(HOUR);
+      const each = await all(objects, 'm/');
+      assert.equal(each.length, 300);
+      const pages = objects.listPages && (await Array.fromAsync(objects.listPages('m/')));
+      assert.deepEqual(pages?.flat() ?? each, each);
+      assert.ok(pages?.every(({ length }) => length > 0) ?? true);
+      assert.deepEqual(objects.listPages && (await Array.fromAsync(objects.listPages('n/'))), pages && []);
+    });
+
     test('lists on while the listed objects are deleted', async () => {
       await using store = await open();
       const expiry = store.clock.now() + HOUR;

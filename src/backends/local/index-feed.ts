@@ -5,7 +5,7 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { StoreError } from '../../gateway/ports.ts';
 import { type Head, type Place, placeOf } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
-import type { Row } from './reader.ts';
+import type { Row, Tuple } from './reader.ts';
 import type { RecentChange, RecentChanges } from './recent-changes.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import type { SqlValue } from './writer-messages.ts';
@@ -130,13 +130,22 @@ export class IndexFeed {
   }
 
   /** Rows of the index; where there are none, once all is in it again. @throws StoreError */
-  async find(sql: string, ...parameters: SqlValue[]): Promise<Row[]> {
-    const rows = await this.files.read('objects', sql, ...parameters);
+  find(sql: string, ...parameters: SqlValue[]): Promise<Row[]> {
+    return this.findWhole(() => this.files.read('objects', sql, ...parameters));
+  }
+
+  /** As `find`, with each row in the order of its columns. @throws StoreError */
+  findTuples(sql: string, ...parameters: SqlValue[]): Promise<Tuple[]> {
+    return this.findWhole(() => this.files.readTuples('objects', sql, ...parameters));
+  }
+
+  private async findWhole<Found>(read: () => Promise<Found[]>): Promise<Found[]> {
+    const rows = await read();
     if (rows.length > 0 || this.restoring === 0) {
       return rows;
     }
     await this.whenRestored();
-    return await this.files.read('objects', sql, ...parameters);
+    return await read();
   }
 
   /**

@@ -5,13 +5,25 @@
  */
 
 import { setImmediate } from 'node:timers/promises';
-import type { Clock, ObjectEntry, ObjectMetadata, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
+import type { Clock, ObjectEntry, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import { IndexFeed } from './index-feed.ts';
 import { DELETE, MOST_BODY_OCTETS, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
+import {
+  ENTRY_COLUMNS,
+  entryChecksum,
+  entryOfRow,
+  idOf,
+  type Located,
+  locatedOfRow,
+  nameOfRow,
+  objectOf,
+  versionOf,
+} from './object-rows.ts';
 import type { Quarantine } from './quarantine.ts';
-import type { Row } from './reader.ts';
+import { readSmall } from './read-small.ts';
+import type { Tuple } from './reader.ts';
 import { RecentChanges } from './recent-changes.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
@@ -26,27 +38,12 @@ const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
 const EXPIRED_BATCH = 256;
 const EXPIRED_BATCH_OCTETS = 32 * 1024 * 1024;
 
-/** How many bodies are found in one look, and up to how many octets each are read together. */
-const READ_TOGETHER = 32;
-const MOST_READ_TOGETHER = 64 * 1024;
-
-const ENTRY_COLUMNS = 'id, key, expiry, size, metadata, body_checksum, checksum';
-
 interface ObjectStoreParts {
   readonly files: StoreFiles;
   readonly log: MessageLog;
   readonly quarantine: Quarantine;
   readonly clock: Clock;
   readonly report: StoreLog;
-}
-
-/** An object, and where its body is. */
-interface Located {
-  readonly entry: ObjectEntry;
-  readonly id: number;
-  /** Null where the body is in the index's file: it was put under the former format. */
-  readonly place: Place | null;
-  readonly bodyChecksum: number;
 }
 
 export class LocalObjectStore implements ObjectStore {
@@ -110,8 +107,8 @@ export class LocalObjectStore implements ObjectStore {
     const metadataJson = JSON.stringify(metadata);
     const bodyChecksum = checksum(body);
     const size = body.length;
-    const entryChecksum = checksum(id, key, expiryMs, size, metadataJson, bodyChecksum);
-    const head = JSON.stringify([PUT, id, key, expiryMs, size, metadataJson, bodyChecksum, entryChecksum]);
+    const fields = { id, key, expiry: expiryMs, size, metadata: metadataJson, bodyChecksum };
+    const head = JSON.stringify([PUT, id, key, expiryMs, size, metadataJson, bodyChecksum, entryChecksum(fields)]);
     if (Buffer.byteLength(head) > MOST_HEAD_OCTETS || size > MOST_BODY_OCTETS) {
       throw new TypeError('Metadata of an object are a few short strings, and its body is at most 512 MiB');
     }
@@ -137,7 +134,7 @@ export class LocalObjectStore implements ObjectStore {
       const { entry, id, place, bodyChecksum } = located;
       const body = await (place === null ? this.formerBody(id) : this.log.read(place, entry.size));
       if (body?.length === entry.size && checksum(body) === bodyChecksum) {
-        return { ...entry, body };
+        return objectOf(entry, body);
       }
       if (place === placeBefore) {
         this.setAside(id, entry.key, 'body does not match its checksum', body);
@@ -148,38 +145,20 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async getAll(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]> {
-    const small = listed.filter((entry) => entry.size <= MOST_READ_TOGETHER && !this.isExpired(entry));
-    const found = new Map<string, StoredObject>();
-    for (let start = 0; small.length > 1 && start < small.length; start += READ_TOGETHER) {
-      await this.readTogether(small.slice(start, start + READ_TOGETHER), found);
-    }
-    return Promise.all(listed.map((entry) => found.get(entry.version) ?? this.get(entry.key, entry)));
-  }
-
-  /** Adds those of which the very version is there and undamaged, by their versions: one look at the index, and few at the log. */
-  private async readTogether(listed: readonly ObjectEntry[], into: Map<string, StoredObject>): Promise<void> {
-    const ids = Array.from({ length: READ_TOGETHER }, (_, index) => idOf(listed[index]?.version ?? ''));
-    const rows = await this.files.read('objects', PLACES_OF_VERSIONS, ...ids);
-    const byVersion = new Map(rows.map((row) => [versionOf(row['id'] as number), row]));
-    const wanted: { entry: ObjectEntry; place: Place; octets: number; bodyChecksum: number }[] = [];
-    for (const entry of listed) {
-      const recent = this.recent.get(entry.key);
-      const row = byVersion.get(entry.version);
-      if (recent?.put?.entry.version === entry.version) {
-        const { place, bodyChecksum } = recent.put;
-        wanted.push({ entry, place, octets: entry.size, bodyChecksum });
-      } else if (!recent && row && row['place'] !== null) {
-        const { place, body_checksum: bodyChecksum } = row as { place: number; body_checksum: number };
-        wanted.push({ entry, place, octets: entry.size, bodyChecksum });
+    const { files, log, recent } = this;
+    const found = await readSmall({ files, log, recent }, listed, (entry) => !this.isExpired(entry));
+    const others: Promise<void>[] = [];
+    for (const [index, entry] of listed.entries()) {
+      if (!found[index]) {
+        others.push(
+          this.get(entry.key, entry).then((stored) => {
+            found[index] = stored;
+          }),
+        );
       }
     }
-    const bodies = this.log.readTogether(wanted);
-    for (const [index, { entry, bodyChecksum }] of wanted.entries()) {
-      const body = bodies[index];
-      if (body?.length === entry.size && checksum(body) === bodyChecksum) {
-        into.set(entry.version, { ...entryOf(entry), body });
-      }
-    }
+    await Promise.all(others);
+    return found;
   }
 
   async find(key: string): Promise<ObjectEntry | undefined> {
@@ -188,36 +167,45 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncIterable<ObjectEntry> {
+    for await (const page of this.listPages(prefix)) {
+      yield* page;
+    }
+  }
+
+  async *listPages(prefix: string): AsyncIterable<readonly ObjectEntry[]> {
     if (!PREFIX_PATTERN.test(prefix)) {
       throw new TypeError('A prefix is up to 512 printable ASCII characters');
     }
     await this.feed.whenRestored();
     // What the index does not have now it may have before we get there: it is told from memory, once.
     const recent = new Set<string>();
+    let entries: ObjectEntry[] = [];
     for (const { key, put } of this.recent.under(prefix)) {
       recent.add(key);
       if (put && !this.isExpired(put.entry)) {
-        yield put.entry;
+        entries.push(put.entry);
       }
     }
     // Between pages nothing is held open: neither a read transaction nor the event loop.
     for (let after = prefix, sql = FIRST_PAGE; ; sql = NEXT_PAGE) {
-      const page = await this.files.read('objects', sql, after, prefix + AFTER_ALL);
+      if (entries.length > 0) {
+        yield entries;
+        entries = [];
+      }
+      const page = await this.files.readTuples('objects', sql, after, prefix + AFTER_ALL);
       for (const row of page) {
-        const located = recent.has(row['key'] as string) ? undefined : this.readRow(row);
-        const change = located && this.recent.get(located.entry.key);
-        // Changed since: its successor, or nothing where it was deleted.
-        const entry = change ? change.put?.entry : located?.entry;
+        const entry = recent.has(row[1] as string) ? undefined : this.listedEntry(row);
         if (entry && !this.isExpired(entry)) {
-          yield entry;
+          entries.push(entry);
         }
       }
-      if (page.length < PAGE_ENTRIES) {
-        return;
-      }
-      const last = page.at(-1)?.['key'] as string;
-      if (last <= after && sql === NEXT_PAGE) {
-        // Only a damaged key can be out of order; the next verification of the indexes finds it.
+      const last = String(page.at(-1)?.[1]);
+      // Only a damaged key can be out of order; the next verification of the indexes finds it.
+      const isOutOfOrder = last <= after && sql === NEXT_PAGE;
+      if (page.length < PAGE_ENTRIES || isOutOfOrder) {
+        if (entries.length > 0) {
+          yield entries;
+        }
         return;
       }
       after = last;
@@ -310,8 +298,8 @@ export class LocalObjectStore implements ObjectStore {
     if (known) {
       return known.put;
     }
-    const [row] = await this.feed.find(ENTRY, key);
-    return row && this.readRow(row);
+    const [row] = await this.feed.findTuples(ENTRY, key);
+    return row && (locatedOfRow(row) ?? this.setRowAside(row));
   }
 
   /** That very version, where it is there still; its entry was verified when it was listed. */
@@ -335,27 +323,16 @@ export class LocalObjectStore implements ObjectStore {
     return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : undefined;
   }
 
-  /** The entry of a row, or undefined when the row is damaged; it is then set aside. */
-  private readRow(row: Row): Located | undefined {
-    const { id, key, expiry, size, metadata, body_checksum: bodyChecksum } = row;
-    const expected = checksum(...([id, key, expiry, size, metadata, bodyChecksum] as (string | number)[]));
-    if (expected !== row['checksum']) {
-      this.setAside(id as number, String(key), 'entry does not match its checksum', undefined);
-      return undefined;
-    }
-    return {
-      entry: {
-        key: key as string,
-        version: versionOf(id as number),
-        arrival: tickToMs(id as number),
-        expiry: expiry as number,
-        size: size as number,
-        metadata: JSON.parse(metadata as string) as ObjectMetadata,
-      },
-      id: id as number,
-      place: row['place'] as number | null,
-      bodyChecksum: bodyChecksum as number,
-    };
+  /** Changed since: its successor, or nothing where it was deleted. */
+  private listedEntry(row: Tuple): ObjectEntry | undefined {
+    const entry = entryOfRow(row) ?? this.setRowAside(row);
+    const change = entry && this.recent.get(entry.key);
+    return change ? change.put?.entry : entry;
+  }
+
+  private setRowAside(row: Tuple): undefined {
+    const { id, key } = nameOfRow(row);
+    this.setAside(id, key, 'entry does not match its checksum', undefined);
   }
 
   private setAside(id: number, key: string, reason: string, body: Uint8Array | undefined): void {
@@ -375,25 +352,13 @@ interface Opened {
 
 /** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
 const PLACE_OF_VERSION = 'SELECT place, body_checksum FROM entries WHERE id = ? AND key = ?';
-const PLACES_OF_VERSIONS = `
-  SELECT id, place, body_checksum FROM entries WHERE id IN (${Array(READ_TOGETHER).fill('?').join(', ')})`;
-const ENTRY = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key = ?`;
-const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
-const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+const ENTRY = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`;
+const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 
 const EXPIRED = `SELECT id, size, place FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`;
 
 /** As it was put: whoever gave it back to us may have added to it. */
 function entryOf({ key, version, arrival, expiry, size, metadata }: ObjectEntry): ObjectEntry {
   return { key, version, arrival, expiry, size, metadata };
-}
-
-function versionOf(id: number): string {
-  return id.toString(36);
-}
-
-/** -1, which no object has, where the version is none of ours. */
-function idOf(version: string): number {
-  const id = Number.parseInt(version, 36);
-  return Number.isSafeInteger(id) && versionOf(id) === version ? id : -1;
 }
