@@ -152,9 +152,12 @@ export class MessageLog {
     return this.segments.records([...this.sealedSegments, ...(this.tail ? [this.tail] : [])], from, options);
   }
 
-  /** The records of one sealed segment. */
-  recordsOf(segment: Segment): ReturnType<Segments['records']> {
-    return this.segments.records([segment], 0);
+  /** The records of one segment; `from` is the octet to begin at. */
+  recordsOf(
+    segment: Segment,
+    { from = 0, ...options }: Parameters<Segments['records']>[2] & { readonly from?: number } = {},
+  ): ReturnType<Segments['records']> {
+    return this.segments.records([segment], placeOf(segment.number, from), options);
   }
 
   /**

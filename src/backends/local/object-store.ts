@@ -5,7 +5,7 @@
  */
 
 import { setImmediate } from 'node:timers/promises';
-import type { Clock, ObjectEntry, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
+import type { Clock, ObjectEntry, ObjectStore, PutOptions, StoredObject, StoreError } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import { IndexFeed } from './index-feed.ts';
 import { DELETE, MOST_BODY_OCTETS, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
@@ -25,8 +25,10 @@ import type { Quarantine } from './quarantine.ts';
 import { readSmall } from './read-small.ts';
 import type { Tuple } from './reader.ts';
 import { RecentChanges } from './recent-changes.ts';
+import { isDiskError } from './segment-reader.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
+import { listUnread, readAgain } from './unread-stretches.ts';
 
 /** Entries a page of `list`: read in well under a millisecond. */
 const PAGE_ENTRIES = 256;
@@ -70,24 +72,23 @@ export class LocalObjectStore implements ObjectStore {
 
   /** Brings the index up to the log, which may have what the index lost with the power, or all of it. */
   static async open(parts: ObjectStoreParts): Promise<LocalObjectStore> {
-    const { files, log, report } = parts;
+    const { files, log, quarantine, report } = parts;
     const recent = new RecentChanges();
-    const feed = new IndexFeed({ files, log, recent, report });
+    const feed = new IndexFeed({ files, log, recent, quarantine, report });
     const [progress] = await files.read('objects', 'SELECT place FROM progress');
-    let isWhole = true;
-    const onDamage = (segment: number, from: number, to: number) => {
-      isWhole = false;
-      report.warn({ segment, from, to }, 'Octets of the log of messages cannot be read');
-    };
+    const unread = await listUnread(files);
     let isRepaired = false;
     files.onObjectsRepaired = () => {
       isRepaired = true;
     };
     const indexed = Number(progress?.['place'] ?? 0);
-    let last = await feed.rebuild(indexed, { verifiesBodies: true, onDamage });
+    let { last, isWhole } = await feed.rebuild(indexed);
+    await readAgain(unread, { log, feed, quarantine, report });
     while (isRepaired) {
       isRepaired = false;
-      last = Math.max(last, await feed.rebuild(0, { verifiesBodies: true, onDamage }));
+      const again = await feed.rebuild(0);
+      last = Math.max(last, again.last);
+      isWhole &&= again.isWhole;
     }
     log.resume(indexed, isWhole);
     files.onObjectsRepaired = () => feed.restore();
@@ -132,7 +133,16 @@ export class LocalObjectStore implements ObjectStore {
         return undefined;
       }
       const { entry, id, place, bodyChecksum } = located;
-      const body = await (place === null ? this.formerBody(id) : this.log.read(place, entry.size));
+      let body: Buffer | undefined;
+      try {
+        body = await (place === null ? this.formerBody(id) : this.log.read(place, entry.size));
+      } catch (error) {
+        if (!isDiskError((error as StoreError).cause)) {
+          throw error;
+        }
+        this.quarantine.leaveObject(id, entry.key);
+        return undefined;
+      }
       if (body?.length === entry.size && checksum(body) === bodyChecksum) {
         return objectOf(entry, body);
       }

@@ -225,7 +225,7 @@ async function movedKeys(directory: string): Promise<string[]> {
   for (const name of await readdir(messages)) {
     await using file = await openFile(join(messages, name));
     for (const record of readSegment(file.fd, { from: 0, end: (await file.stat()).size })) {
-      keys.push(...(record.head[0] === MOVE ? [record.head[2]] : []));
+      keys.push(...(record?.head[0] === MOVE ? [record.head[2]] : []));
     }
   }
   return keys.sort();
