@@ -6,13 +6,17 @@
  * for a retry under the same CCA. Parcels stay in the mailbox until their private gateway says that it has them.
  */
 
+import type { AwalaError } from '../../awala/errors.ts';
+import type { Certificate } from '../../awala/pki/certificate.ts';
 import type { ChannelSessions } from '../channel-sessions.ts';
+import type { GatewayError } from '../errors.ts';
 import { giveBack } from '../give-back.ts';
 import type { JournalWriter } from '../journal.ts';
 import { waitedSince } from '../parcel-at-rest.ts';
 import { DAY, SECOND } from '../time.ts';
 import { newUuid } from '../uuid.ts';
 import { CargoContents, type CargoContentsParts } from './cargo-contents.ts';
+import type { CargoLoads } from './cargo-loads.ts';
 import { CargoPace } from './cargo-pace.ts';
 import { type PackedCargo, packCargoes } from './cargo-packing.ts';
 import { type CargoAddress, type CargoWriter, cargoOverhead } from './cargo-writer.ts';
@@ -40,6 +44,7 @@ export const DEFAULT_CARGO_SIZES: CargoSizes = { start: 64 * 1024, most: 1024 * 
 export interface CargoCollectionParts extends CargoContentsParts {
   readonly writer: CargoWriter;
   readonly sessions: ChannelSessions;
+  readonly loads: CargoLoads;
   readonly journal: JournalWriter;
   readonly sizes: CargoSizes;
 }
@@ -64,10 +69,14 @@ export class CargoCollection implements Disposable {
   private readonly claim: CcaClaim;
   private readonly pace: CargoPace;
   private readonly unacknowledged = new Map<string, Unacknowledged>();
+  private readonly forbidden = new AbortController();
+  private readonly onDisposed: () => void;
   /** Resolves what waits for something to happen. */
   private wake: () => void = () => undefined;
   /** Digests of what was acknowledged and is not noted yet. */
   private toNote: Buffer[] = [];
+  /** What arrived up to then is noted as loaded: ms since 1970. */
+  private loadedUntil = 0;
   private noting: Promise<void> | undefined;
   /** When acknowledgements were noted last: ms since 1970. */
   private lastNote = 0;
@@ -79,11 +88,18 @@ export class CargoCollection implements Disposable {
   /** How many octets they had. */
   octets = 0;
 
-  constructor(parts: CargoCollectionParts, address: CargoAddress, claim: CcaClaim) {
+  /** @param onDisposed called when nobody collects any more */
+  constructor(parts: CargoCollectionParts, address: CargoAddress, claim: CcaClaim, onDisposed = () => {}) {
     this.parts = parts;
+    this.onDisposed = onDisposed;
     this.address = address;
     this.claim = claim;
     this.pace = new CargoPace(parts.sizes.start, parts.sizes.most, claim.fruitlessCalls);
+  }
+
+  /** The certificate of the private gateway that the cargo is for. */
+  get recipient(): Certificate {
+    return this.address.recipient;
   }
 
   /** How many cargoes the courier has not acknowledged. */
@@ -95,11 +111,12 @@ export class CargoCollection implements Disposable {
    * Makes all cargo, each when there is room for it in the window; ends when all was acknowledged and the CCA is spent.
    *
    * @param signal when it aborts, the courier has gone
-   * @throws GatewayError CCA_SUPERSEDED; StoreError; the signal's reason; Error when a key's keeper does not sign
+   * @throws GatewayError CCA_SUPERSEDED; what it was forbidden with; StoreError; the signal's reason; Error when a key's
+   *   keeper does not sign
    */
   async *deliveries(signal: AbortSignal): AsyncGenerator<OutgoingCargo> {
     const { parts, claim, address } = this;
-    const ended = AbortSignal.any([signal, claim.signal]);
+    const ended = AbortSignal.any([signal, claim.signal, this.forbidden.signal]);
     const wake = () => this.wake();
     ended.addEventListener('abort', wake);
     try {
@@ -116,6 +133,7 @@ export class CargoCollection implements Disposable {
           giveBack(bytes);
         }
         await this.until(() => this.unacknowledged.size < WINDOW, ended);
+        await this.noteLoaded(packed);
         await claim.check();
         yield this.send(packed, cargo);
       }
@@ -148,9 +166,15 @@ export class CargoCollection implements Disposable {
     this.wake();
   }
 
+  /** Ends it: what authorized it does so no longer. */
+  forbid(why: AwalaError | GatewayError): void {
+    this.forbidden.abort(why);
+  }
+
   /** Ends the claim's interest in newer calls. */
   [Symbol.dispose](): void {
     this.claim.release();
+    this.onDisposed();
   }
 
   private send({ items }: PackedCargo, cargo: Buffer): OutgoingCargo {
@@ -168,6 +192,15 @@ export class CargoCollection implements Disposable {
       }
     }
     return { id, cargo };
+  }
+
+  /** Before any of it leaves: a private gateway cannot have what is not noted. */
+  private async noteLoaded({ items }: PackedCargo): Promise<void> {
+    const newest = items.reduce((latest, { arrival = 0 }) => Math.max(latest, arrival), 0);
+    if (newest > this.loadedUntil) {
+      this.loadedUntil = Math.max(newest, this.parts.clock.now());
+      await this.parts.loads.note(this.address.recipient.subjectId, this.loadedUntil);
+    }
   }
 
   /** Notes what was acknowledged, several cargoes at a time where they come fast. Never rejects. */

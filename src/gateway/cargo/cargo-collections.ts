@@ -9,6 +9,7 @@ import {
 } from '../../awala/cargo/cargo-collection-authorization.ts';
 import { readCargoCollectionRequest } from '../../awala/cargo/cargo-collection-request.ts';
 import { AwalaError } from '../../awala/errors.ts';
+import type { Certificate } from '../../awala/pki/certificate.ts';
 import type { CertificateCache } from '../../awala/pki/certificate-cache.ts';
 import type { ChannelSessions } from '../channel-sessions.ts';
 import { GatewayError, type TraceIds } from '../errors.ts';
@@ -25,6 +26,7 @@ import {
   type CargoSizes,
   DEFAULT_CARGO_SIZES,
 } from './cargo-collection.ts';
+import { CargoLoads } from './cargo-loads.ts';
 import { CargoWriter } from './cargo-writer.ts';
 import { CcaClaims } from './cca-claims.ts';
 import type { CollectedParcels } from './collected-parcels.ts';
@@ -51,12 +53,15 @@ export class CargoCollections {
   private readonly parts: CargoCollectionsParts;
   private readonly collectionParts: CargoCollectionParts;
   private readonly claims: CcaClaims;
+  private readonly underWay = new Set<CargoCollection>();
 
   constructor(parts: CargoCollectionsParts) {
     const { journal = NO_JOURNAL, sizes = DEFAULT_CARGO_SIZES } = parts;
     this.parts = parts;
-    this.collectionParts = { ...parts, journal, sizes, writer: new CargoWriter(parts) };
+    this.collectionParts = { ...parts, journal, sizes, writer: new CargoWriter(parts), loads: new CargoLoads(parts) };
     this.claims = new CcaClaims(parts);
+    parts.peers?.whenBlocked((peer) => this.examine(peer));
+    parts.revocations?.whenRevoked((holder) => this.examine(holder));
   }
 
   /**
@@ -69,7 +74,7 @@ export class CargoCollections {
    *   SESSION_KEY_UNKNOWN, PEER_BLOCKED, CCA_SPENT, CCA_SUPERSEDED; StoreError
    */
   async open(bytes: Buffer, ids: TraceIds): Promise<CargoCollection> {
-    const { identity, certificates, clock, sessions, revocations, peers } = this.parts;
+    const { identity, certificates, clock, sessions } = this.parts;
     const now = clock.now();
     const cca = readCargoCollectionAuthorization(bytes, certificates);
     ids.cca = cca.messageId;
@@ -80,8 +85,7 @@ export class CargoCollections {
     const recipient = cca.sender;
     const peer = recipient.subjectId;
     ids.peer = peer;
-    peers?.requireWelcome(peer);
-    revocations?.requireUnrevoked(recipient);
+    this.requireWelcome(recipient);
     const request = readCargoCollectionRequest(await sessions.decrypt(cca.payload, peer, cca.creation));
     const authorization = request.cargoDeliveryAuthorization;
     verifyCargoDeliveryAuthorization(authorization, recipient.publicKey, now, CLOCK_DRIFT);
@@ -93,6 +97,32 @@ export class CargoCollections {
       );
     }
     const claim = await this.claims.claim({ sender: peer, messageId: cca.messageId, expiry: cca.expiry });
-    return new CargoCollection(this.collectionParts, { recipient, authorization, key }, claim);
+    const address = { recipient, authorization, key };
+    const collection: CargoCollection = new CargoCollection(this.collectionParts, address, claim, () =>
+      this.underWay.delete(collection),
+    );
+    this.underWay.add(collection);
+    // It may have been blocked while the claim was made.
+    this.examine(peer);
+    return collection;
+  }
+
+  /** @throws AwalaError CERTIFICATE_REVOKED; GatewayError PEER_BLOCKED */
+  private requireWelcome(recipient: Certificate): void {
+    this.parts.peers?.requireWelcome(recipient.subjectId);
+    this.parts.revocations?.requireUnrevoked(recipient);
+  }
+
+  /** Ends what a private gateway may collect no longer. */
+  private examine(peer: string): void {
+    for (const collection of this.underWay) {
+      if (collection.recipient.subjectId === peer) {
+        try {
+          this.requireWelcome(collection.recipient);
+        } catch (error) {
+          collection.forbid(error as AwalaError | GatewayError);
+        }
+      }
+    }
   }
 }
