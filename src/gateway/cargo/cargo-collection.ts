@@ -52,13 +52,16 @@ export interface CargoCollectionParts extends CargoContentsParts {
 export interface OutgoingCargo {
   /** UUID, version 4. */
   readonly id: string;
-  /** In memory of its own: whoever has sent it may give it back. */
-  readonly cargo: Buffer;
+  /** In pieces, in memory of its own: whoever has sent it may give them back. */
+  readonly cargo: readonly Uint8Array[];
+  /** Of all pieces. */
+  readonly octets: number;
 }
 
 /** A cargo that was sent and is not acknowledged yet. */
 interface Unacknowledged {
   readonly digests: Buffer;
+  readonly octets: number;
   /** ms since 1970 */
   readonly sent: number;
 }
@@ -158,7 +161,7 @@ export class CargoCollection implements Disposable {
       return;
     }
     this.unacknowledged.delete(id);
-    this.pace.acknowledged(this.parts.clock.now() - cargo.sent);
+    this.pace.acknowledged(cargo.octets, this.parts.clock.now() - cargo.sent);
     this.toNote.push(cargo.digests);
     if (this.parts.clock.now() - this.lastNote >= NOTE_INTERVAL) {
       void this.note();
@@ -177,21 +180,22 @@ export class CargoCollection implements Disposable {
     this.onDisposed();
   }
 
-  private send({ items }: PackedCargo, cargo: Buffer): OutgoingCargo {
+  private send({ items }: PackedCargo, cargo: readonly Uint8Array[]): OutgoingCargo {
     const { clock, random, journal } = this.parts;
     const id = newUuid(random);
     const digests = Buffer.from(items.map(({ digest }) => digest).join(''), 'latin1');
+    const octets = cargo.reduce((sum, piece) => sum + piece.length, 0);
     const now = clock.now();
-    this.unacknowledged.set(id, { digests, sent: now });
+    this.unacknowledged.set(id, { digests, octets, sent: now });
     this.cargoes++;
     this.items += items.length;
-    this.octets += cargo.length;
+    this.octets += octets;
     for (const { ids, arrival = now } of items) {
       if (ids) {
         journal.record({ event: 'loaded', door: 'cargo', ...ids, waited: waitedSince(arrival, now) });
       }
     }
-    return { id, cargo };
+    return { id, cargo, octets };
   }
 
   /** Before any of it leaves: a private gateway cannot have what is not noted. */
