@@ -297,7 +297,8 @@ suite('Operations of the cloud', needsCloud(), () => {
     }
     await meter.reset();
     const parcels: Parcel[] = [];
-    for await (const cargo of courier.collectCargo(await channel.newCca())) {
+    // It is opened afterwards: the courier's call lasts for 3 s at most.
+    for (const cargo of await Array.fromAsync(courier.collectCargo(await channel.newCca()))) {
       parcels.push(...(await channel.open(cargo)).flatMap(({ item }) => (item instanceof Parcel ? item : [])));
     }
     assert.equal(parcels.length, PARCELS);
