@@ -64,6 +64,7 @@ export interface ObjectStore {
    * Resolves when the bytes would survive a crash of the process and of the machine. Replaces what is under the key,
    * as a new version.
    *
+   * @param body must stay as it is until then: it may not be copied
    * @throws StoreError
    */
   put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry>;
