@@ -4,17 +4,7 @@
  * All that waits is written with one call and shares a sync. Bodies are read from here; where they are is in the
  * index (`object-store.ts`). A segment is never changed; those without anything live are removed (`log-compaction.ts`).
  */
-import {
-  closeSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  statfsSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Random, StoreError } from '../../gateway/ports.ts';
 import { writeDurably } from './durable-write.ts';
@@ -30,6 +20,7 @@ import {
 import { readMarker } from './segment-reader.ts';
 import { type BodyPlace, type Segment, Segments, segmentFile, segmentNumbers } from './segments.ts';
 import { syncDirectory } from './sync-directory.ts';
+import { VolumeRoom } from './volume-room.ts';
 
 /** A segment takes no more records once it has so many octets. */
 const SEGMENT_OCTETS = 32 * 1024 * 1024;
@@ -67,6 +58,7 @@ export class MessageLog {
   private readonly directory: string;
   private readonly random: Random;
   private readonly room: Room;
+  private readonly volume: VolumeRoom;
   private readonly segments: Segments;
   /** Segments that take no more records, by number, with their octets. */
   private readonly sealed = new Map<number, number>();
@@ -85,6 +77,7 @@ export class MessageLog {
     this.directory = directory;
     this.random = parts.random;
     this.room = parts.room;
+    this.volume = new VolumeRoom(directory, SLACK_OCTETS);
     this.segments = new Segments(directory);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     syncDirectory(dirname(directory));
@@ -314,8 +307,7 @@ export class MessageLog {
     if (!this.room.isReserveHeld) {
       return this.room.askRoom(growth);
     }
-    const { bavail, bsize } = statfsSync(this.directory);
-    return bavail * bsize >= growth + SLACK_OCTETS;
+    return this.volume.take(growth);
   }
 
   /** @returns where the batch begins in the segment that is written to */
