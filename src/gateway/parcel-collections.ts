@@ -76,14 +76,19 @@ export class ParcelCollections {
    * Verifies the answer to a challenge (RS-016).
    *
    * @returns node ids of the private gateways that signed the nonce, each once, at least one
-   * @throws AwalaError HANDSHAKE_MALFORMED, HANDSHAKE_INVALID, if any signature is wrong
+   * @throws AwalaError HANDSHAKE_MALFORMED, HANDSHAKE_INVALID, if any signature is wrong; StoreError, where it may be right by
+   *   keys of ours that were not read yet
    */
   authenticate(nonce: Buffer, handshakeResponse: Buffer): string[] {
-    const trusted = this.identity.trusted();
+    const { identity, certificates } = this;
     const now = this.clock.now();
-    const signers = readHandshakeResponse(handshakeResponse).map((signature) =>
-      verifyNonceSignature(signature, nonce, trusted, this.certificates, now, CLOCK_DRIFT),
-    );
+    const signatures = readHandshakeResponse(handshakeResponse);
+    const signers = identity.judgeNow(() => {
+      const trusted = identity.trusted();
+      return signatures.map((signature) =>
+        verifyNonceSignature(signature, nonce, trusted, certificates, now, CLOCK_DRIFT),
+      );
+    });
     for (const signer of signers) {
       this.revocations?.requireUnrevoked(signer, 'HANDSHAKE_INVALID');
     }

@@ -14,6 +14,7 @@ import type { CertificateCache } from '../../awala/pki/certificate-cache.ts';
 import type { ChannelSessions } from '../channel-sessions.ts';
 import { GatewayError, type TraceIds } from '../errors.ts';
 import type { Identity } from '../identity.ts';
+import type { OwnKey } from '../identity-keys.ts';
 import { type JournalWriter, NO_JOURNAL } from '../journal.ts';
 import type { Mailboxes } from '../mailbox.ts';
 import type { Peers } from '../peers.ts';
@@ -78,10 +79,12 @@ export class CargoCollections {
     const now = clock.now();
     const cca = readCargoCollectionAuthorization(bytes, certificates);
     ids.cca = cca.messageId;
-    if (!identity.ownKey(cca.recipient.id)) {
-      throw new GatewayError('CCA_FOR_ANOTHER_GATEWAY', `CCA is for ${cca.recipient.id}, not for this gateway`);
-    }
-    verifyCargoCollectionAuthorization(cca, identity.trusted(), now, CLOCK_DRIFT);
+    await identity.judge(() => {
+      if (!identity.ownKey(cca.recipient.id)) {
+        throw new GatewayError('CCA_FOR_ANOTHER_GATEWAY', `CCA is for ${cca.recipient.id}, not for this gateway`);
+      }
+      verifyCargoCollectionAuthorization(cca, identity.trusted(), now, CLOCK_DRIFT);
+    });
     const recipient = cca.sender;
     const peer = recipient.subjectId;
     ids.peer = peer;
@@ -89,13 +92,7 @@ export class CargoCollections {
     const request = readCargoCollectionRequest(await sessions.decrypt(cca.payload, peer, cca.creation));
     const authorization = request.cargoDeliveryAuthorization;
     verifyCargoDeliveryAuthorization(authorization, recipient.publicKey, now, CLOCK_DRIFT);
-    const key = identity.ownKey(authorization.subjectId);
-    if (!key) {
-      throw new AwalaError(
-        'CERTIFICATE_UNTRUSTED',
-        `Cargo delivery authorization is for ${authorization.subjectId}, not for this gateway`,
-      );
-    }
+    const key = await identity.judge(() => ownKeyOf(authorization, identity));
     const claim = await this.claims.claim({ sender: peer, messageId: cca.messageId, expiry: cca.expiry });
     const address = { recipient, authorization, key };
     const collection: CargoCollection = new CargoCollection(this.collectionParts, address, claim, () =>
@@ -125,4 +122,16 @@ export class CargoCollections {
       }
     }
   }
+}
+
+/** The key that a cargo delivery authorization was issued to. @throws AwalaError CERTIFICATE_UNTRUSTED */
+function ownKeyOf({ subjectId }: Certificate, identity: Identity): OwnKey {
+  const key = identity.ownKey(subjectId);
+  if (!key) {
+    throw new AwalaError(
+      'CERTIFICATE_UNTRUSTED',
+      `Cargo delivery authorization is for ${subjectId}, not for this gateway`,
+    );
+  }
+  return key;
 }

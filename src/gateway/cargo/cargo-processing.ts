@@ -272,21 +272,25 @@ export class CargoProcessing {
     const { identity, certificates, clock, revocations } = this.parts;
     const revocation = readRamfMessage(RamfType.REVOCATION, bytes, certificates);
     const { sender, recipient, payload, signedData } = revocation;
-    if (payload.length > 0 || !identity.ownKey(recipient.id)) {
-      throw new AwalaError('RAMF_MALFORMED', 'Certificate revocation is for another gateway, or has a payload');
-    }
+    await identity.judge(() => {
+      if (payload.length > 0 || !identity.ownKey(recipient.id)) {
+        throw new AwalaError('RAMF_MALFORMED', 'Certificate revocation is for another gateway, or has a payload');
+      }
+    });
     if (sender.subjectId !== peerOf(ids)) {
       throw new AwalaError('CERTIFICATE_UNTRUSTED', 'Certificate revocation is not by the gateway that sent the cargo');
     }
     const now = clock.now();
     verifyRamfMessage(revocation, now, CLOCK_DRIFT);
-    verifyPath(sender, {
-      intermediates: [],
-      trusted: identity.trusted(),
-      now,
-      drift: CLOCK_DRIFT,
-      cache: signedData.cache,
-    });
+    await identity.judge(() =>
+      verifyPath(sender, {
+        intermediates: [],
+        trusted: identity.trusted(),
+        now,
+        drift: CLOCK_DRIFT,
+        cache: signedData.cache,
+      }),
+    );
     await revocations.revokeCertificate(sender);
     return 'taken';
   }
