@@ -47,6 +47,13 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** From the start of a program to its being ready. */
+export interface Start {
+  readonly milliseconds: number;
+  /** Of all its threads. */
+  readonly cpuMilliseconds: number;
+}
+
 /** A namespace, as somebody with rights in it alone sees it. */
 export interface Room extends AsyncDisposable {
   readonly namespace: string;
@@ -62,8 +69,8 @@ export interface Room extends AsyncDisposable {
   helm(parameters: readonly string[], values?: unknown): Promise<Outcome>;
   /** What the doctor says, who is the chart's `helm test`. */
   examine(): Promise<Outcome>;
-  /** How long a pod's program took from its start to being ready, in milliseconds, by its own log. */
-  startTime(pod: string): Promise<number>;
+  /** What a pod's program took from its start to being ready, by its own log. */
+  start(pod: string): Promise<Start>;
   /** An address of the cluster's node. */
   node(): Promise<string>;
   /** Where clients outside of the cluster find a Service of type NodePort. */
@@ -199,10 +206,11 @@ export async function openRoom(purpose: string): Promise<Room> {
         ['poweb', 'collection', 'pohttp', 'cogrpc'].map((door) => [door, { service: { type: 'NodePort' } }]),
       ),
     },
-    async startTime(pod) {
+    async start(pod) {
       const lines = (await kubectl('logs', pod)).split('\n');
       const ready = lines.find((line) => /"(msg|message)":"Ready"/.test(line)) ?? '{}';
-      return (JSON.parse(ready) as { milliseconds: number }).milliseconds;
+      const { milliseconds, cpuMilliseconds } = JSON.parse(ready) as Start;
+      return { milliseconds, cpuMilliseconds };
     },
     node: nodeAddress,
     async nodePort(service) {

@@ -19,7 +19,7 @@ import {
 } from '../../../gateway/ports.ts';
 import { crc32c } from '../crc32c.ts';
 import { isWorthRetrying, statusOf, storeError } from './errors.ts';
-import { type Note, noteOnce } from './note.ts';
+import { type Note, noteOnce, readNote } from './note.ts';
 import { ENTRY_FIELDS, type ObjectResource, readEntry, writeMetadata } from './object-metadata.ts';
 import { type NewObject, putObject, writeUpload } from './upload.ts';
 
@@ -182,6 +182,11 @@ export class GcsObjectStore implements ObjectStore {
   /** Leaves a note that stays, beside the objects, unless there is one. @returns what is there now. @throws StoreError */
   noteOnce(key: string, note: Note): Promise<Note> {
     return this.bounded('put', () => noteOnce(this.bucket, key, note));
+  }
+
+  /** @returns undefined where there is none @throws StoreError */
+  note(key: string): Promise<Note | undefined> {
+    return this.bounded('get', () => readNote(this.bucket, key));
   }
 
   /** @returns the generation */
