@@ -168,7 +168,7 @@ async function aliveOf(files: StoreFiles, records: readonly ObjectRecord[]): Pro
 async function readSound(log: MessageLog, record: ObjectRecord): Promise<Buffer | undefined> {
   const [, , , , size, , bodyChecksum] = record.head;
   try {
-    const body = await log.read(placeOfBody(record), size);
+    const body = await log.segments.read(placeOfBody(record), size);
     return body?.length === size && checksum(body) === bodyChecksum ? body : undefined;
   } catch (error) {
     if (isDiskError((error as StoreError).cause)) {
