@@ -21,6 +21,7 @@ const LIMITS = [
   'collectionsPerPeer',
   'openCollectionsPerPeer',
   'courierCallsPerAddress',
+  'courierConnectionsPerAddress',
 ] as const;
 
 /** Octets that the path of a Unix socket may have (Linux 107, macOS 103). */
