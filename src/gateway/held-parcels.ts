@@ -246,7 +246,7 @@ export class HeldParcels {
     }
     const { digest } = readHeldKey(stored.key);
     const inMailbox = await this.mailboxes.find(mailbox, digest);
-    if (inMailbox && inMailbox.arrival > stored.arrival) {
+    if (inMailbox && isNewer(inMailbox, stored)) {
       // A newer version came by another door, and replaces this one.
       await this.outbox.remove(parcel.sender, stored);
       return 'gone';
@@ -269,6 +269,12 @@ export class HeldParcels {
     });
     return 'moved';
   }
+}
+
+/** By the store's own clock where it has one: arrivals are by those of the processes that put them. */
+function isNewer(one: ObjectEntry, other: ObjectEntry): boolean {
+  const between = (one.storedAt ?? 0) - (other.storedAt ?? 0);
+  return between > 0 || (between === 0 && one.arrival > other.arrival);
 }
 
 function byArrival(one: Waiting, other: Waiting): number {

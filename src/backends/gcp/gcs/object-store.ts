@@ -100,10 +100,10 @@ export class GcsObjectStore implements ObjectStore {
     // The only copy of the body: the caller may reuse its buffer.
     const upload = writeUpload(body, checksum, custom);
     const object = { key, upload, checksum, custom, began: performance.now() };
-    const version = await this.afterOthers(key, () =>
+    const { version, storedAt } = await this.afterOthers(key, () =>
       this.bounded('put', (signal) => this.upload(object, signal), body.length),
     );
-    return { ...entry, version };
+    return { ...entry, version, storedAt };
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
@@ -189,17 +189,17 @@ export class GcsObjectStore implements ObjectStore {
     return this.bounded('get', () => readNote(this.bucket, key));
   }
 
-  /** @returns the generation */
-  private async upload(object: NewObject, signal: AbortSignal): Promise<string> {
+  /** @returns the generation, and when it came by the service's clock */
+  private async upload(object: NewObject, signal: AbortSignal): Promise<{ version: string; storedAt: number }> {
     const { key, checksum } = object;
-    const { generation, crc32c: kept } = await putObject(this.bucket, object, signal);
+    const { generation, crc32c: kept, timeCreated = '' } = await putObject(this.bucket, object, signal);
     if (generation === undefined || kept !== checksum) {
       if (generation !== undefined) {
         await this.delete(key, `${generation}`);
       }
       throw new StoreError('STORE_AWAY', `Cloud Storage keeps other octets under "${key}" than it was given`);
     }
-    return `${generation}`;
+    return { version: `${generation}`, storedAt: Date.parse(timeCreated) };
   }
 
   private async look(key: string): Promise<ObjectEntry | undefined> {
