@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { CHART, openRoom, type Room } from './support/cluster.ts';
 import { openLoopbackPort } from './support/loopback-port.ts';
-import { assertReadyWithinASecond } from './support/starts.ts';
+import { assertReadyWithinASecond, startOf } from './support/starts.ts';
 import { Traffic } from './support/traffic.ts';
 
 const RELEASE = 'gateway';
@@ -70,7 +70,7 @@ suite('One pod', () => {
     const begun = performance.now();
     await deploy(room, valuesOf(room));
     context.diagnostic(`installed in ${Math.round(performance.now() - begun)} ms`);
-    const starts = [await room.start(POD)];
+    const starts = [await startOf(room, POD)];
     const nodeId = await nodeIdOf(room);
 
     await context.test('runs as the chart says', async () => {
@@ -109,13 +109,13 @@ suite('One pod', () => {
       const uid = await podUid(room);
       await room.evict(POD);
       await replaced(room, uid);
-      starts.push(await room.start(POD));
+      starts.push(await startOf(room, POD));
     });
     await underTraffic(context, traffic, 'kill', async () => {
       const uid = await podUid(room);
       await room.kubectl('delete', 'pod', POD, '--grace-period=0', '--force');
       await replaced(room, uid);
-      starts.push(await room.start(POD));
+      starts.push(await startOf(room, POD));
     });
     await underTraffic(context, traffic, 'upgrade to an image that there is not, and rollback', async () => {
       const broken = valuesOf(room, {}, { tag: 'broken', pullPolicy: 'Never' });

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { type Cloud, needsCloud, startCloud } from '../support/cloud.ts';
 import { isTimeout, withPatience } from './support/busy.ts';
-import { CHART, COMPONENTS, openRoom, type Room, SMALL_PODS, type Start } from './support/cluster.ts';
+import { CHART, COMPONENTS, openRoom, type Room, SMALL_PODS } from './support/cluster.ts';
 import { type HostPorts, openHostPorts } from './support/host-ports.ts';
 import { openLoopbackPort } from './support/loopback-port.ts';
-import { assertReadyWithinASecond } from './support/starts.ts';
+import { assertReadyWithinASecond, type Start, startOf } from './support/starts.ts';
 import { Traffic } from './support/traffic.ts';
 
 const RELEASE = 'gateway';
@@ -56,7 +56,8 @@ async function podsOf(room: Room, component: string): Promise<string[]> {
 }
 
 /** Of the pod of a component that was made last. */
-const newestStart = async (room: Room, component: string) => room.start((await podsOf(room, component)).at(-1) ?? '');
+const newestStart = async (room: Room, component: string) =>
+  startOf(room, (await podsOf(room, component)).at(-1) ?? '');
 
 const ready = (room: Room, component: string) =>
   room.kubectl('rollout', 'status', `deployment/${NAME}-${component}`, '--timeout=300s');

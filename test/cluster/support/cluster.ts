@@ -47,13 +47,6 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** From the start of a program to its being ready. */
-export interface Start {
-  readonly milliseconds: number;
-  /** Of all its threads. */
-  readonly cpuMilliseconds: number;
-}
-
 /** A namespace, as somebody with rights in it alone sees it. */
 export interface Room extends AsyncDisposable {
   readonly namespace: string;
@@ -69,8 +62,6 @@ export interface Room extends AsyncDisposable {
   helm(parameters: readonly string[], values?: unknown): Promise<Outcome>;
   /** What the doctor says, who is the chart's `helm test`. */
   examine(): Promise<Outcome>;
-  /** What a pod's program took from its start to being ready, by its own log. */
-  start(pod: string): Promise<Start>;
   /** An address of the cluster's node. */
   node(): Promise<string>;
   /** Where clients outside of the cluster find a Service of type NodePort. */
@@ -205,12 +196,6 @@ export async function openRoom(purpose: string): Promise<Room> {
       components: Object.fromEntries(
         ['poweb', 'collection', 'pohttp', 'cogrpc'].map((door) => [door, { service: { type: 'NodePort' } }]),
       ),
-    },
-    async start(pod) {
-      const lines = (await kubectl('logs', pod)).split('\n');
-      const ready = lines.find((line) => /"(msg|message)":"Ready"/.test(line)) ?? '{}';
-      const { milliseconds, cpuMilliseconds } = JSON.parse(ready) as Start;
-      return { milliseconds, cpuMilliseconds };
     },
     node: nodeAddress,
     async nodePort(service) {
