@@ -3,13 +3,12 @@
  * their recipient's mailbox takes them, under one quota.
  */
 import { GatewayError } from './errors.ts';
+import { HeldCensus } from './held-census.ts';
+import { heldKey } from './held-key.ts';
 import type { InternetQueue } from './internet-queue.ts';
 import type { ParcelAtRest } from './parcel-at-rest.ts';
 import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, StoredObject } from './ports.ts';
 import { Quota } from './quota.ts';
-
-/** Parcels that are held for mailboxes: by mailbox first, since they move when that one has room. */
-export const HELD_PREFIX = 'held/';
 
 const OUTBOX_PREFIX = 'outbox/';
 
@@ -20,18 +19,21 @@ export class Outbox {
   private readonly objects: ObjectStore;
   private readonly queue: InternetQueue;
   private readonly quota: Quota;
+  private readonly held: HeldCensus;
   /** Where the last look for what has no work item ended. */
   private unseen: AsyncIterator<ObjectEntry> | undefined;
 
   constructor(parts: { objects: ObjectStore; queue: InternetQueue; meters: Meters; clock: Clock; quota: Amount }) {
     this.objects = parts.objects;
     this.queue = parts.queue;
+    this.held = new HeldCensus(parts);
     this.quota = new Quota({
       meters: parts.meters,
       clock: parts.clock,
       name: 'outbox',
       limit: parts.quota,
-      entriesOf: (peer) => this.list(peer),
+      entriesOf: (peer) => this.objects.list(outboxPrefix(peer)),
+      besides: (peer) => this.held.amountOf(peer),
     });
   }
 
@@ -83,11 +85,38 @@ export class Outbox {
   }
 
   /**
-   * Stores an object under this private gateway's quota.
+   * Stores a parcel from private gateway `peer` that `mailbox` cannot take yet; durable when it resolves.
    *
    * @throws GatewayError OUTBOX_FULL; StoreError
    */
-  async store(peer: string, key: string, ...[bytes, options]: PutArguments): Promise<ObjectEntry> {
+  async hold(peer: string, mailbox: string, { digest, bytes, expiry, metadata }: ParcelAtRest): Promise<void> {
+    await this.store(peer, heldKey(mailbox, peer, digest), bytes, { expiry, metadata });
+    this.held.change(peer, 1, bytes.length);
+  }
+
+  /** Removes this version of a parcel that is held. @throws StoreError */
+  async letGo(peer: string, entry: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<void> {
+    if (await this.remove(peer, entry)) {
+      this.held.change(peer, -1, entry.size);
+    }
+  }
+
+  /**
+   * Removes this version of what is stored under this private gateway's quota.
+   *
+   * @returns whether it was there
+   * @throws StoreError
+   */
+  async remove(peer: string, { key, version, size }: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<boolean> {
+    const wasThere = await this.objects.delete(key, version);
+    if (wasThere) {
+      await this.quota.release(peer, size);
+    }
+    return wasThere;
+  }
+
+  /** Stores an object under this private gateway's quota. */
+  private async store(peer: string, key: string, ...[bytes, options]: PutArguments): Promise<ObjectEntry> {
     if (!(await this.quota.reserve(peer, bytes.length))) {
       throw new GatewayError('OUTBOX_FULL', `Outbox of ${peer} is full`);
     }
@@ -99,13 +128,6 @@ export class Outbox {
     }
   }
 
-  /** Removes this version of what is stored under this private gateway's quota. */
-  async remove(peer: string, { key, version, size }: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<void> {
-    if (await this.objects.delete(key, version)) {
-      await this.quota.release(peer, size);
-    }
-  }
-
   /** A list that failed is begun anew in the next round. */
   private async nextUnseen(entries: AsyncIterator<ObjectEntry>): Promise<IteratorResult<ObjectEntry>> {
     try {
@@ -113,15 +135,6 @@ export class Outbox {
     } catch (error) {
       this.unseen = undefined;
       throw error;
-    }
-  }
-
-  private async *list(peer: string): AsyncIterable<ObjectEntry> {
-    yield* this.objects.list(outboxPrefix(peer));
-    for await (const entry of this.objects.list(HELD_PREFIX)) {
-      if (readHeldKey(entry.key).sender === peer) {
-        yield entry;
-      }
     }
   }
 }
@@ -141,15 +154,4 @@ export function outboxKey(peer: string, digest: string): string {
 export function readOutboxKey(key: string): { peer: string; digest: string } {
   const [, peer = '', digest = ''] = key.split('/');
   return { peer, digest };
-}
-
-/** Where a parcel is kept that private gateway `sender` has sent and `mailbox` cannot take yet. */
-export function heldKey(mailbox: string, sender: string, digest: string): string {
-  return `${HELD_PREFIX}${mailbox}/${sender}/${digest}`;
-}
-
-/** The reverse of `heldKey`. */
-export function readHeldKey(key: string): { mailbox: string; sender: string; digest: string } {
-  const [, mailbox = '', sender = '', digest = ''] = key.split('/');
-  return { mailbox, sender, digest };
 }
