@@ -134,6 +134,9 @@ export class LocalObjectStore implements ObjectStore {
         return undefined;
       }
       const { entry, id, place, bodyChecksum } = located;
+      if (this.quarantine.isLeft(entry.version)) {
+        return undefined;
+      }
       let body: Buffer | undefined;
       try {
         body = await (place === null ? this.formerBody(id) : this.log.segments.read(place, entry.size));
@@ -141,7 +144,7 @@ export class LocalObjectStore implements ObjectStore {
         if (!isDiskError((error as StoreError).cause)) {
           throw error;
         }
-        this.quarantine.leaveObject(id, entry.key);
+        this.quarantine.leaveObject(entry);
         return undefined;
       }
       if (body?.length === entry.size && checksum(body) === bodyChecksum) {
@@ -160,7 +163,8 @@ export class LocalObjectStore implements ObjectStore {
 
   async getAll(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]> {
     const { files, log, recent } = this;
-    const found = await readSmall({ files, log, recent }, listed, (entry) => !this.isExpired(entry));
+    const isWanted = (entry: ObjectEntry) => !this.isExpired(entry) && !this.quarantine.isLeft(entry.version);
+    const found = await readSmall({ files, log, recent }, listed, isWanted);
     const others: Promise<void>[] = [];
     for (const [index, entry] of listed.entries()) {
       if (!found[index]) {

@@ -116,6 +116,55 @@ suite('Octets of the log that the disk does not give at a start', () => {
   }
 });
 
+test('Bodies that the disk does not give while it serves are passed over, not asked for all the time, and come back', async () => {
+  await using directory = await temporaryDirectory();
+  await using backends = await open(directory.path);
+  const { objects } = backends;
+  const sizes = { 'm/small': 2000, 'm/large': 200_000, 'm/other': 2000, 'm/dead': 500_000 };
+  for (const [key, size] of Object.entries(sizes)) {
+    await objects.put(key, Buffer.alloc(size, key), { expiry });
+  }
+  await objects.delete('m/dead');
+  await backends.examine();
+  const segment = firstSegment(directory.path);
+  const octets = readFileSync(segment);
+  const listed = await Array.fromAsync(objects.list('m/'));
+  const served = async () => {
+    const together = (await objects.getAll?.(listed)) ?? [];
+    const each = await Promise.all(Object.keys(sizes).map((key) => objects.get(key)));
+    const found = [each, together].map((all) => all.flatMap((stored) => stored?.key ?? []).sort());
+    assert.deepEqual(found[0], found[1]);
+    return found[0];
+  };
+  {
+    const small = octets.indexOf('m/smallm/small') + 1000;
+    const large = octets.indexOf('m/largem/large') + 100_000;
+    using _small = unreadableOctets(segment, small, small + 1);
+    using _large = unreadableOctets(segment, large, large + 1);
+    assert.deepEqual(await served(), ['m/other']);
+    assert.equal(backends.damaged, 2);
+    {
+      using _ = replaceCall('readSync', (original) => (...parameters: [number, Buffer, number, number, number]) => {
+        assert.notEqual(parameters[4], small, 'it is tried again');
+        return original(...parameters);
+      });
+      assert.deepEqual(await served(), ['m/other']);
+    }
+    // Most of the segment is dead, but what may come back stays.
+    await backends.compact();
+    await backends.housekeeping();
+    clock.advance(60_000);
+    assert.deepEqual(await served(), ['m/other']);
+    assert.equal(backends.damaged, 2, 'each is counted once');
+    assert.deepEqual((await Array.fromAsync(objects.list('m/'))).length, 3);
+  }
+  clock.advance(60_000);
+  assert.deepEqual(await served(), ['m/large', 'm/other', 'm/small']);
+  await backends.compact();
+  assert.ok(!readdirSync(join(directory.path, 'messages')).includes('00000001.log'));
+  assert.deepEqual(await served(), ['m/large', 'm/other', 'm/small']);
+});
+
 suite('A write to the log that the disk does not make durable', () => {
   for (const { failures, what } of [
     { failures: 1, what: 'but what undoes it' },
