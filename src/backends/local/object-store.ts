@@ -31,6 +31,7 @@ import { isDiskError } from './segment-reader.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
 import { listUnread, readAgain } from './unread-stretches.ts';
+import { WatchedKeys } from './watched-keys.ts';
 
 /** Entries a page of `list`: read in well under a millisecond. */
 const PAGE_ENTRIES = 256;
@@ -38,6 +39,7 @@ const PAGE_ENTRIES = 256;
 const AFTER_ALL = '\x7f';
 const KEY_PATTERN = /^[\x20-\x7e]{1,512}$/;
 const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
+
 interface ObjectStoreParts {
   readonly files: StoreFiles;
   readonly log: MessageLog;
@@ -57,6 +59,8 @@ export class LocalObjectStore implements ObjectStore {
   private readonly ticks: Ticks;
   private readonly recent: RecentChanges;
   private readonly mending: RowMending;
+  private readonly changes = new WatchedKeys();
+  private lastPut: Promise<void> = Promise.resolve();
 
   private constructor(parts: ObjectStoreParts, { feed, recent, ticks }: Opened) {
     this.files = parts.files;
@@ -96,13 +100,41 @@ export class LocalObjectStore implements ObjectStore {
     return new LocalObjectStore(parts, { feed, recent, ticks });
   }
 
-  async put(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
-    if (!KEY_PATTERN.test(key)) {
-      throw new TypeError('An object key is 1 to 512 printable ASCII characters');
-    }
+  async put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry> {
+    requireKey(key);
     if (this.feed.isBehind) {
       await this.feed.catchUp();
     }
+    return this.append(key, body, options);
+  }
+
+  async putUnless(
+    key: string,
+    body: Uint8Array,
+    options: PutOptions,
+    stays: (there: ObjectEntry) => boolean,
+  ): Promise<ObjectEntry | undefined> {
+    requireKey(key);
+    for (;;) {
+      if (this.feed.isBehind) {
+        await this.feed.catchUp();
+      }
+      const watch = this.changes.watch(key);
+      try {
+        // What was put before is known then, and what is put meanwhile is told.
+        await this.lastPut.catch(() => undefined);
+        const there = await this.find(key);
+        if (!watch.hasCome) {
+          return there && stays(there) ? undefined : await this.append(key, body, options);
+        }
+      } finally {
+        this.changes.leave(watch);
+      }
+    }
+  }
+
+  /** Waits for nothing before it is in the order of the log. */
+  private append(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
     const id = this.ticks.next();
     const expiryMs = Math.floor(expiry);
     const metadataJson = JSON.stringify(metadata);
@@ -114,7 +146,8 @@ export class LocalObjectStore implements ObjectStore {
       throw new TypeError('Metadata of an object are a few short strings, and its body is at most 512 MiB');
     }
     const entry = { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
-    await this.log.append(head, {
+    this.changes.note(key);
+    const put = this.log.append(head, {
       body,
       takesRoom: true,
       onWritten: (place) => {
@@ -122,7 +155,8 @@ export class LocalObjectStore implements ObjectStore {
         this.feed.add(head, place, size, change);
       },
     });
-    return entry;
+    this.lastPut = put;
+    return put.then(() => entry);
   }
 
   async get(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined> {
@@ -262,6 +296,7 @@ export class LocalObjectStore implements ObjectStore {
 
   private async deleteVersion(key: string, id: number): Promise<boolean> {
     const before = this.recent.get(key);
+    this.changes.note(key);
     // Gone for readers from now on, so that one of several who delete it at once is told that it did.
     const change = this.recent.set(key, undefined);
     const head = JSON.stringify([DELETE, id, key]);
@@ -332,6 +367,12 @@ export class LocalObjectStore implements ObjectStore {
 
   private isExpired(entry: ObjectEntry): boolean {
     return entry.expiry < this.clock.now();
+  }
+}
+
+function requireKey(key: string): void {
+  if (!KEY_PATTERN.test(key)) {
+    throw new TypeError('An object key is 1 to 512 printable ASCII characters');
   }
 }
 
