@@ -5,7 +5,6 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import type { GcsObjectStore } from '../../../../src/backends/gcp/gcs/object-store.ts';
 import { openGcs } from '../../../../src/backends/gcp/gcs/open-gcs.ts';
 import { type ObjectStore, StoreError } from '../../../../src/gateway/ports.ts';
@@ -14,8 +13,6 @@ import { BUCKET, type EmulatedObjects, emulatedObjects } from '../../../support/
 const HOUR = 3_600_000;
 /** Milliseconds after which a put is given up here. */
 const PATIENCE = 2000;
-/** Milliseconds after which a put does not take the place of what it finds. */
-const YOUTH = 2500;
 
 const isAway = (error: unknown) => error instanceof StoreError && error.code === 'STORE_AWAY';
 
@@ -26,7 +23,7 @@ function putter({ clock }: EmulatedObjects) {
 
 /** The same bucket in another process. */
 function otherProcess({ clock, emulator }: EmulatedObjects): Promise<GcsObjectStore> {
-  return openGcs({ bucket: BUCKET, clock, maxAge: HOUR * 24, apiEndpoint: emulator.url });
+  return openGcs({ bucket: BUCKET, clock, maxAge: HOUR * 24, apiEndpoint: emulator.url, youth: HOUR });
 }
 
 async function bodyIn(objects: ObjectStore): Promise<string | undefined> {
@@ -103,7 +100,7 @@ describe('A put to Cloud Storage whose answer is late or lost', { concurrency: t
   });
 
   test('does not take the place of what it finds after senders may have given it up', async () => {
-    await using under = await emulatedObjects();
+    await using under = await emulatedObjects({ youth: 0 });
     const { objects, emulator } = under;
     const put = putter(under);
     const other = await otherProcess(under);
@@ -113,7 +110,6 @@ describe('A put to Cloud Storage whose answer is late or lost', { concurrency: t
     await look.reached;
     // Its sender gave up, and had a newer one stored by another process.
     const newer = await put(other, 'newer');
-    await setTimeout(YOUTH);
     look.release();
     await older;
     assert.equal((await objects.find('m/a'))?.version, newer.version);
