@@ -34,7 +34,7 @@ export interface NewObject {
   readonly custom: WrittenMetadata;
   /** Until when it may replace what it finds, as `performance.now()` tells. */
   readonly replacesUntil: number;
-  /** Asked of what is under the key, which is not replaced then; without it, what may be newer is not. */
+  /** Asked of what is under the key, which is not replaced then. Else it may be newer still, where dates are the same. */
   readonly stays?: ((there: ObjectResource) => boolean) | undefined;
 }
 
@@ -89,7 +89,7 @@ export async function putObject(
         if (found && stays?.(found)) {
           return undefined;
         }
-        if (found && !stays && (isInDoubt || performance.now() >= object.replacesUntil)) {
+        if (found && (isInDoubt || performance.now() >= object.replacesUntil)) {
           throw new StoreError('STORE_AWAY', `Something else came under "${object.key}" in Cloud Storage meanwhile`);
         }
         there = `${found?.generation ?? NOTHING}`;

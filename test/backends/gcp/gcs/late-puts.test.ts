@@ -16,9 +16,16 @@ const PATIENCE = 2000;
 
 const isAway = (error: unknown) => error instanceof StoreError && error.code === 'STORE_AWAY';
 
-function putter({ clock }: EmulatedObjects) {
-  return (objects: ObjectStore, body: string) =>
-    objects.put('m/a', Buffer.from(body), { expiry: clock.now() + HOUR, metadata: { body } });
+/** @param isConditional puts under a condition that all meet: as parcels of one date do */
+function putter({ clock }: EmulatedObjects, isConditional = false) {
+  return async (objects: ObjectStore, body: string) => {
+    const options = { expiry: clock.now() + HOUR, metadata: { body } };
+    const entry = isConditional
+      ? await objects.putUnless('m/a', Buffer.from(body), options, () => false)
+      : await objects.put('m/a', Buffer.from(body), options);
+    assert.ok(entry);
+    return entry;
+  };
 }
 
 /** The same bucket in another process. */
@@ -51,24 +58,28 @@ describe('A put to Cloud Storage whose answer is late or lost', { concurrency: t
     });
   }
 
-  test('is made again, and leaves in place what another process has put meanwhile', async () => {
-    await using under = await emulatedObjects();
-    const { objects, emulator } = under;
-    const put = putter(under);
-    const other = await otherProcess(under);
-    emulator.faults.next('objects.insert', { kind: 'drop-answer' });
-    const repetition = emulator.faults.hold('objects.insert');
-    const older = assert.rejects(put(objects, 'older'), isAway);
-    await repetition.reached;
-    const newer = await put(other, 'newer');
-    repetition.release();
-    await older;
-    assert.equal(await bodyIn(objects), 'newer');
-    assert.equal((await objects.find('m/a'))?.version, newer.version);
-    // Who comes back with it has it stored: nothing is in doubt then.
-    await put(objects, 'older once more');
-    assert.equal(await bodyIn(other), 'older once more');
-  });
+  for (const isConditional of [false, true]) {
+    const which = isConditional ? ', though it would replace what is there' : '';
+
+    test(`is made again, and leaves in place what another process has put meanwhile${which}`, async () => {
+      await using under = await emulatedObjects();
+      const { objects, emulator } = under;
+      const put = putter(under, isConditional);
+      const other = await otherProcess(under);
+      emulator.faults.next('objects.insert', { kind: 'drop-answer' });
+      const repetition = emulator.faults.hold('objects.insert');
+      const older = assert.rejects(put(objects, 'older'), isAway);
+      await repetition.reached;
+      const newer = await put(other, 'newer');
+      repetition.release();
+      await older;
+      assert.equal(await bodyIn(objects), 'newer');
+      assert.equal((await objects.find('m/a'))?.version, newer.version);
+      // Who comes back with it has it stored: nothing is in doubt then.
+      await put(objects, 'older once more');
+      assert.equal(await bodyIn(other), 'older once more');
+    });
+  }
 
   test('does not bring back, once it is given up, what was put again, collected and deleted', async () => {
     await using under = await emulatedObjects({ patience: PATIENCE });
