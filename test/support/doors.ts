@@ -31,9 +31,9 @@ export async function openDoors(
   const room = await openGatewayRoom(new ManualClock(Date.now()), quotas);
   const { log, lines } = logLines('info');
   const server = { host: '127.0.0.1', port: 0, log, trustedProxies };
-  const poweb = await createHttpServer({ name: 'poweb', ...server });
-  const pohttp = await createHttpServer({ name: 'pohttp', ...server });
   const limits = new AddressLimits({ meters: room.backends.meters, clock: room.clock, rates });
+  const poweb = await createHttpServer({ name: 'poweb', ...server, addressLimits: limits });
+  const pohttp = await createHttpServer({ name: 'pohttp', ...server, addressLimits: limits });
   await servePoWeb(poweb, { ...room, limits });
   await servePoHttp(pohttp, room);
   const urls = { poweb: await poweb.listen(), pohttp: await pohttp.listen() };

@@ -31,6 +31,7 @@ export async function startSmallServer(
     await server.bodies.receive(message.raw, LIMIT, () => {});
     return reply.send();
   });
+  server.app.post('/taken', (_message, reply) => reply.code(202).send());
   server.app.get('/address', (message, reply) => reply.send(Buffer.from(message.ip)));
   server.app.get('/fault', () => {
     throw new Error('Secret detail');

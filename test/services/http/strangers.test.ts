@@ -181,6 +181,21 @@ suite('Strangers', () => {
     assert.ok(await isServed(honest));
   });
 
+  test('are cut likewise when they have proved who they are', async (t) => {
+    const { url } = await startSmallServer(t, { limits: { maxUnaccountedOctets: 100_000 } });
+    const known = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const connection = await connectFrom(t, url, FAR);
+        await connection.write('POST /taken HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n');
+        assert.equal((await connection.response()).status, 202);
+        return connection;
+      }),
+    );
+    const headers = `GET / HTTP/1.1\r\nHost: a\r\nX-Padding: ${'x'.repeat(20_000)}`;
+    await Promise.all(known.map((connection) => connection.write(headers)));
+    await Promise.any(known.map((connection) => connection.closed()));
+  });
+
   test('of one neighbourhood take only their share of the memory for bodies that are not complete', async (t) => {
     const bodyBudget = new BodyBudget(4 * LIMIT, { maxIncomplete: 2 * LIMIT, maxIncompletePerAddress: LIMIT });
     const { url } = await startSmallServer(t, { bodyBudget });

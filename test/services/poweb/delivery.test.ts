@@ -11,6 +11,7 @@ import { MAX_MESSAGE_LENGTH } from '../../../src/awala/ramf/ramf-message.ts';
 import { writeParcel } from '../../../src/awala/ramf/write-ramf.ts';
 import { GatewayError } from '../../../src/gateway/errors.ts';
 import { type Amount, StoreError } from '../../../src/gateway/ports.ts';
+import type { AddressRates } from '../../../src/services/http/address-limits.ts';
 import { deliveryRefusal } from '../../../src/services/poweb/refusal.ts';
 import { type Doors, openDoors } from '../../support/doors.ts';
 import {
@@ -29,10 +30,14 @@ interface Setting extends Doors {
 
 async function setUp(
   t: TestContext,
-  options: { rate?: number; quotas?: { mailboxQuota?: Amount; outboxQuota?: Amount } } = {},
+  options: {
+    rate?: number;
+    quotas?: { mailboxQuota?: Amount; outboxQuota?: Amount };
+    rates?: Partial<AddressRates>;
+  } = {},
 ): Promise<Setting> {
-  const { rate, quotas = {} } = options;
-  const doors = await openDoors(t, { quotas });
+  const { rate, quotas = {}, rates = {} } = options;
+  const doors = await openDoors(t, { quotas, rates });
   const chain = await testChain({
     gateway: doors.room.asNode(),
     ...(rate !== undefined && { pdaRateLimit: { limit: rate, periodMs: 60_000 } }),
@@ -74,6 +79,26 @@ async function stored({ room }: Setting, prefix: string): Promise<Buffer[]> {
 }
 
 describe('Delivery over PoWeb', () => {
+  test('goes on for a private gateway whose neighbours do wrong, until they countersign wrongly, too', async (t) => {
+    const wrongs = { limit: 3, period: 100_000 };
+    const setting = await setUp(t, { rates: { request: wrongs, signedRequest: wrongs } });
+    // Each on a connection of its own, of which nothing is known.
+    const headers = { connection: 'close' };
+    const elsewhere = async () => (await request(`${setting.poweb}/nothing`, { headers })).statusCode;
+    for (let number = 0; number < 4; number++) {
+      assert.equal(await elsewhere(), 404);
+    }
+    assert.equal(await elsewhere(), 503);
+    assert.equal((await deliver(setting, await testParcel(setting.chain), { headers })).status, 202);
+    const parcel = await testParcel(setting.chain);
+    for (let number = 0; number < 4; number++) {
+      assert.equal((await deliver(setting, parcel, { signed: Buffer.from('another'), headers })).status, 403);
+    }
+    assert.equal((await deliver(setting, parcel, { headers })).status, 503);
+    setting.room.clock.advance(10_001);
+    assert.equal((await deliver(setting, parcel, { headers })).status, 202);
+  });
+
   for (const scheme of ['Awala-Countersignature', 'Relaynet-Countersignature', 'aWALA-cOUNTERSIGNATURE']) {
     test(`accepts a parcel countersigned under ${scheme} with 202`, async (t) => {
       const setting = await setUp(t);
