@@ -56,10 +56,10 @@ export function officialCourier(cogrpc: string): Promise<CogRPCClient> {
 }
 
 /** The official client gives a call 3 s, and a busy machine may need more: couriers come again then, and so do these. */
-async function untilInTime<Outcome>(attempt: () => Promise<Outcome>): Promise<Outcome> {
-  for (;;) {
+async function untilInTime<Outcome>(attempt: (isAnother: boolean) => Promise<Outcome>): Promise<Outcome> {
+  for (let isAnother = false; ; isAnother = true) {
     try {
-      return await attempt();
+      return await attempt(isAnother);
     } catch (error) {
       if (!(error as Error).message.includes('DEADLINE_EXCEEDED')) {
         throw error;
@@ -84,9 +84,16 @@ export function deliverOfficially(
 /** Takes all cargo home by one CCA; what came twice, since a call was cut, is there twice. */
 export async function collectOfficially(courier: CogRPCClient, cca: Buffer): Promise<Buffer[]> {
   const cargoes: Buffer[] = [];
-  await untilInTime(async () => {
-    for await (const cargo of courier.collectCargo(cca)) {
-      cargoes.push(cargo);
+  await untilInTime(async (isAnother) => {
+    try {
+      for await (const cargo of courier.collectCargo(cca)) {
+        cargoes.push(cargo);
+      }
+    } catch (error) {
+      // All had come, and only the end of the call was late: the CCA is spent.
+      if (!isAnother || !(error as Error).message.includes('PERMISSION_DENIED')) {
+        throw error;
+      }
     }
   });
   return cargoes;
