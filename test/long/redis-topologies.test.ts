@@ -1,8 +1,6 @@
 /** Redis behind Sentinels, whose primary is killed, and as a cluster of three nodes. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { after, before, describe, suite, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
@@ -13,38 +11,18 @@ import { signalsContract } from '../ports/signals.contract.ts';
 import { workQueueContract } from '../ports/work-queue.contract.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { isBack, redisBackends } from '../support/redis-backends.ts';
-import { needsRedis, type RedisServer, startRedis, startServer } from '../support/redis-server.ts';
+import { needsRedis, type RedisServer } from '../support/redis-server.ts';
+import { type RedisCluster, SLOTS, startRedisCluster, startSentinels } from '../support/redis-topologies.ts';
 
 const QUEUE = 'cargo';
 const HOUR = 3_600_000;
-const SLOTS = 16_384;
 const machineClock = { now: () => Date.now() };
 
 describe('Redis behind Sentinels', needsRedis(), () => {
   test('goes on with the replica when the primary is killed, and everybody is told of the gap', async () => {
-    await using primary = await startRedis();
-    await using replica = await startRedis(['--replicaof', '127.0.0.1', `${primary.port}`]);
-    await using stack = new AsyncDisposableStack();
-    const sentinels: RedisServer[] = [];
-    for (let number = 0; number < 3; number++) {
-      sentinels.push(stack.use(await startSentinel(primary.port)));
-    }
-    while (!(await replica.ask('INFO', 'replication')).includes('master_link_status:up')) {
-      await pause(50);
-    }
-    // Sentinels fail over only what they know the replica and each other of.
-    for (const sentinel of sentinels) {
-      while (
-        !/num-slaves\r\n\$1\r\n1\r\n[\s\S]*num-other-sentinels\r\n\$1\r\n2/.test(
-          await sentinel.ask('SENTINEL', 'MASTER', 'main'),
-        )
-      ) {
-        await pause(100);
-      }
-    }
-    const hosts = sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',');
+    await using sentinels = await startSentinels();
+    const { primary, replica, url } = sentinels;
     const name = randomBytes(8).toString('hex');
-    const url = `redis+sentinel://${hosts}/main`;
     await using near = await redisBackends(url, { name, clock: machineClock });
     await using far = await redisBackends(url, { name, clock: machineClock });
     const gap = Promise.withResolvers<void>();
@@ -76,55 +54,16 @@ describe('Redis behind Sentinels', needsRedis(), () => {
   });
 });
 
-/** A Sentinel of the primary on this port, which takes a second of silence for its end. */
-function startSentinel(primaryPort: number): Promise<RedisServer> {
-  return startServer((port, directory) => {
-    const file = path.join(directory, 'sentinel.conf');
-    writeFileSync(
-      file,
-      [
-        `port ${port}`,
-        'bind 127.0.0.1',
-        `sentinel monitor main 127.0.0.1 ${primaryPort} 2`,
-        'sentinel down-after-milliseconds main 1000',
-        'sentinel failover-timeout main 10000',
-        '',
-      ].join('\n'),
-    );
-    return [file, '--sentinel'];
-  });
-}
-
 suite('A Redis cluster of three nodes', needsRedis(), () => {
-  const nodes: RedisServer[] = [];
-  let url: string;
+  let cluster: RedisCluster;
   before(async () => {
-    for (let number = 0; number < 3; number++) {
-      nodes.push(await startRedis(['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000']));
-    }
-    const share = Math.ceil(SLOTS / nodes.length);
-    for (const [index, node] of nodes.entries()) {
-      const last = Math.min((index + 1) * share, SLOTS) - 1;
-      await node.ask('CLUSTER', 'ADDSLOTSRANGE', `${index * share}`, `${last}`);
-      await node.ask('CLUSTER', 'SET-CONFIG-EPOCH', `${index + 1}`);
-      await node.ask('CLUSTER', 'MEET', '127.0.0.1', `${nodes[0]?.port}`);
-    }
-    for (const node of nodes) {
-      while (!/cluster_state:ok[\s\S]*cluster_known_nodes:3/.test(await node.ask('CLUSTER', 'INFO'))) {
-        await pause(50);
-      }
-    }
-    url = `redis+cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')}`;
+    cluster = await startRedisCluster();
   });
-  after(async () => {
-    for (const node of nodes) {
-      await node[Symbol.asyncDispose]();
-    }
-  });
+  after(() => cluster?.[Symbol.asyncDispose]());
 
   async function open() {
     const clock = new ManualClock();
-    const backends = await redisBackends(url, { clock });
+    const backends = await redisBackends(cluster.url, { clock });
     const { signals, meters, work } = backends;
     return { signals, meters, work, clock, [Symbol.asyncDispose]: () => backends[Symbol.asyncDispose]() };
   }
@@ -133,8 +72,8 @@ suite('A Redis cluster of three nodes', needsRedis(), () => {
 
   test('brings what one process publishes to the other, on whichever node the channel is', async () => {
     const name = randomBytes(8).toString('hex');
-    await using near = await redisBackends(url, { name });
-    await using far = await redisBackends(url, { name });
+    await using near = await redisBackends(cluster.url, { name });
+    await using far = await redisBackends(cluster.url, { name });
     const expected = Array.from({ length: 200 }, (_, number) => `${number % 20} ${number}`);
     const heard: string[] = [];
     const { promise: allHeard, resolve } = Promise.withResolvers<void>();
@@ -158,9 +97,9 @@ suite('A Redis cluster of three nodes', needsRedis(), () => {
     timeout: 60_000,
   }, async () => {
     const name = randomBytes(8).toString('hex');
-    await using near = await redisBackends(url, { name });
-    await using far = await redisBackends(url, { name });
-    await using owners = await slotOwners(nodes);
+    await using near = await redisBackends(cluster.url, { name });
+    await using far = await redisBackends(cluster.url, { name });
+    await using owners = await slotOwners(cluster.nodes);
     const { channel, slot, owner, another } = await owners.movable(prefixOf(name));
     let gap = Promise.withResolvers<void>();
     let heard = Promise.withResolvers<string>();

@@ -21,8 +21,11 @@ export interface CloudDeployment extends Deployment, AsyncDisposable {
 /** How long a Job may take on a machine that is busy, in milliseconds. */
 const JOB_LIMIT = 100_000;
 
-/** @param host the one Internet host that its workers trust */
-export async function startCloudDeployment(host: string): Promise<CloudDeployment> {
+/**
+ * @param host the one Internet host that its workers trust
+ * @param settings over those of the cloud
+ */
+export async function startCloudDeployment(host: string, settings: Settings = {}): Promise<CloudDeployment> {
   await using stack = new AsyncDisposableStack();
   const internet = stack.use(await EMBEDDED.internet(host));
   const cloud = stack.use(await startGuardedCloud());
@@ -31,7 +34,7 @@ export async function startCloudDeployment(host: string): Promise<CloudDeploymen
     try {
       return await runRelayGateway(
         parameters,
-        { ...cloud.settingsOf(component), ...environment, DATA_DIR: directory },
+        { ...cloud.settingsOf(component), ...settings, ...environment, DATA_DIR: directory },
         JOB_LIMIT,
       );
     } finally {
@@ -46,7 +49,7 @@ export async function startCloudDeployment(host: string): Promise<CloudDeploymen
   const fleet = stack.use(
     await startFleet({
       cloud,
-      settingsOf: (service) => cloud.settingsOf(service as Component),
+      settingsOf: (service) => ({ ...cloud.settingsOf(service as Component), ...settings }),
       environment: {
         RESOLVER_URL: internet.resolver.url,
         ALLOW_PRIVATE_DESTINATIONS: 'true',
