@@ -91,7 +91,12 @@ async function measure(
   const start = performance.now();
   const child = spawn(process.execPath, ['src/cli/main.ts', ...parameters], {
     cwd: projectRoot,
-    env: { PATH: process.env['PATH'], RECOVERY_PUBLIC_KEY: vault.key.publicHalf, ...environment },
+    env: {
+      PATH: process.env['PATH'],
+      INTERNET_ADDRESS: 'gateway.test',
+      RECOVERY_PUBLIC_KEY: vault.key.publicHalf,
+      ...environment,
+    },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const errors = text(child.stderr);

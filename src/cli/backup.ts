@@ -35,7 +35,9 @@ export function backupCommand(environment: Environment): Command {
     .option('--scratch <directory>', 'where the stores are meanwhile, with all secrets in them', tmpdir())
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExample:\n  relay-gateway backup verify last.backup --recovery-key recovery.key')
-    .action(verify);
+    .action((from: string, options: KeyOptions & { scratch: string }, self: Command) =>
+      verify(environment, from, options, self),
+    );
   return command;
 }
 
@@ -47,6 +49,7 @@ async function backUp(environment: Environment, to: string, json: true | undefin
   if (recipient === undefined) {
     throw new ConfigError(['RECOVERY_PUBLIC_KEY must be set for backups: relay-gateway recovery-key new makes one']);
   }
+  requireNamed(environment);
   const report = await withBar('Backing up', (onProgress) =>
     makeBackup(config, { to, recipient, clock: machineClock, onProgress }),
   );
@@ -67,7 +70,21 @@ async function backUp(environment: Environment, to: string, json: true | undefin
   console.log(json ? JSON.stringify(forMachines(report), undefined, 2) : describe(report));
 }
 
+/**
+ * A backup is of one Internet address, and is restored for that alone: the default would be found out on the day of need.
+ *
+ * @throws ConfigError
+ */
+export function requireNamed({ INTERNET_ADDRESS: address }: Environment): void {
+  if (!address) {
+    throw new ConfigError([
+      'INTERNET_ADDRESS must be set, as the gateway has it: whatever is restored has that address',
+    ]);
+  }
+}
+
 async function verify(
+  environment: Environment,
   from: string,
   { scratch, ...keys }: KeyOptions & { scratch: string },
   command: Command,
@@ -77,10 +94,12 @@ async function verify(
   requireKeyOptions(keys, command);
   const { verifyBackup } = await import('../compose/backup.ts');
   const { openPlace } = await import('../compose/backup-place.ts');
+  // Where it is not set, as on a machine of its own for this, people compare what is printed.
+  const { INTERNET_ADDRESS: internetAddress } = environment;
   const key = await readKey(keys);
   const place = await openPlace(from);
   const found = await withBar('Verifying', (onProgress) =>
-    verifyBackup({ place, key, folder: scratch, clock: machineClock, onProgress }),
+    verifyBackup({ place, key, folder: scratch, internetAddress, clock: machineClock, onProgress }),
   );
   console.log(json ? JSON.stringify(restoredForMachines(found), undefined, 2) : describeRestored(found));
 }

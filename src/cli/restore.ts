@@ -1,13 +1,28 @@
 /** `relay-gateway restore`: a gateway from its backup, on empty stores. */
 import { Command } from 'commander';
 import { pino } from 'pino';
-import { type Environment, readConfig } from '../config.ts';
+import { type Config, ConfigError, type Environment, localKinds, readConfig } from '../config.ts';
 import { createLogger } from '../log.ts';
 import { machineClock } from '../machine.ts';
-import { describeRestored, restoredForMachines, withBar } from './backup.ts';
+import { describeRestored, requireNamed, restoredForMachines, withBar } from './backup.ts';
 import { type KeyOptions, readKey, requireKeyOptions, withKeyOptions } from './recovery-key.ts';
 
 const STANDARD_ERROR = 2;
+
+/**
+ * A default would have the gateway restored where it does not look for it, and start as another.
+ *
+ * @throws ConfigError
+ */
+function requireOwnStores(environment: Environment, config: Config): void {
+  requireNamed(environment);
+  const kinds = localKinds(config);
+  if (kinds.length > 0 && !environment['DATA_DIR']) {
+    throw new ConfigError([
+      `DATA_DIR must be set, as the gateway has it: what is local (${kinds.join(', ')}) is there`,
+    ]);
+  }
+}
 
 /** What nobody should find out later. */
 const WARNINGS = [
@@ -28,6 +43,7 @@ export function restoreCommand(environment: Environment): Command {
       const { restoreGateway } = await import('../compose/backup.ts');
       const { openPlace } = await import('../compose/backup-place.ts');
       const config = readConfig(environment);
+      requireOwnStores(environment, config);
       const logger = createLogger(config.logLevel, pino.destination({ dest: STANDARD_ERROR, sync: true }));
       const key = await readKey(keys);
       const place = await openPlace(from);

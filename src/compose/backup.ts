@@ -130,18 +130,23 @@ export async function restoreGateway(
  * Restores a backup onto stores of its own that go again, and looks whether a gateway could run on them.
  *
  * @param parts.folder where these are meanwhile: they hold all that is secret in the backup
+ * @param parts.internetAddress which gateway it must be of; empty or undefined: any
  * @throws BackupError, DataDirectoryError, StoreError
  */
 export async function verifyBackup(parts: {
   place: BackupPlace;
   key: RecoveryKey;
   folder: string;
+  internetAddress?: string | undefined;
   clock: Clock;
   onProgress: OnProgress;
 }): Promise<RestoredGateway> {
   const { place, key, folder, clock, onProgress } = parts;
   const backup = await openBackup(place.read(), key);
   const { header } = backup;
+  if (parts.internetAddress) {
+    requireAddress(header, parts.internetAddress);
+  }
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(path.join(folder, 'relay-gateway-verify-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
@@ -183,13 +188,17 @@ async function restore(
   });
 }
 
-function requireSuitable(header: BackupHeader, config: Config): void {
-  if (header.internetAddress !== config.internetAddress) {
+function requireAddress(header: BackupHeader, internetAddress: string): void {
+  if (header.internetAddress !== internetAddress) {
     throw new BackupError(
       'BACKUP_UNSUITABLE',
-      `This is a backup of ${header.internetAddress}, and INTERNET_ADDRESS is ${config.internetAddress}`,
+      `This is a backup of ${header.internetAddress}, and INTERNET_ADDRESS is ${internetAddress}`,
     );
   }
+}
+
+function requireSuitable(header: BackupHeader, config: Config): void {
+  requireAddress(header, config.internetAddress);
   if (header.keys !== config.keys) {
     throw new BackupError('BACKUP_UNSUITABLE', `This is a backup of a gateway with KEYS=${header.keys}: set it so`);
   }

@@ -94,6 +94,12 @@ suite('relay-gateway backup', () => {
     assert.equal(secret.code, 2);
     assert.ok(!secret.stderr.includes(vault.key.privateHalf));
     assert.equal((await vault.run(['backup'], { DATA_DIR: directory })).code, 2);
+    const nameless = await vault.run(['backup', '--to', vault.file('a')], {
+      DATA_DIR: directory,
+      INTERNET_ADDRESS: '',
+    });
+    assert.equal(nameless.code, 2);
+    assert.match(nameless.stderr, /INTERNET_ADDRESS must be set/);
     assert.deepEqual(readdirSync(vault.folder).sort(), ['data', 'recovery.key']);
   });
 
@@ -179,6 +185,32 @@ suite('relay-gateway restore', () => {
   });
 });
 
+suite('The Internet address of a backup', () => {
+  test('is that of the gateway, which verify compares where it knows it', async () => {
+    using vault = await openVault();
+    const file = vault.file('a.backup');
+    const INTERNET_ADDRESS = 'gw.example.org';
+    const DATA_DIR = await fillDirectory(vault, 'data');
+    await vault.ask(['backup', '--to', file], { DATA_DIR, INTERNET_ADDRESS });
+    const verify = ['backup', 'verify', file, '--recovery-key', vault.keyFile];
+    const other = await vault.run(verify, { INTERNET_ADDRESS: 'other.example.org' });
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /This is a backup of gw\.example\.org, and INTERNET_ADDRESS is other\.example\.org/);
+    const anywhere = await vault.ask<{ internetAddress: string }>(verify, { INTERNET_ADDRESS: '' });
+    assert.equal(anywhere.internetAddress, INTERNET_ADDRESS);
+
+    const restore = ['restore', '--from', file, '--recovery-key', vault.keyFile];
+    const nameless = await vault.run(restore, { DATA_DIR: vault.file('new'), INTERNET_ADDRESS: '' });
+    assert.equal(nameless.code, 2);
+    assert.match(nameless.stderr, /INTERNET_ADDRESS must be set/);
+    const homeless = await vault.run(restore, { INTERNET_ADDRESS });
+    assert.equal(homeless.code, 2);
+    assert.match(homeless.stderr, /DATA_DIR must be set/);
+    assert.ok(!existsSync(vault.file('new')));
+    await vault.ask(restore, { DATA_DIR: vault.file('new'), INTERNET_ADDRESS });
+  });
+});
+
 suite('relay-gateway recovery-key', () => {
   test('makes a key once, and gives it back from its shares, with nothing secret printed', async () => {
     using vault = await openVault();
@@ -235,6 +267,7 @@ test('the examples that the help of backup, restore and recovery-key shows work,
   const environment: Record<string, string> = {
     PATH: `${path.join(folder, 'bin')}:${process.env['PATH']}`,
     DATA_DIR: 'data',
+    INTERNET_ADDRESS: 'gateway.example.org',
   };
   const shell = (command: string) => execute('/bin/sh', ['-c', command], { cwd: folder, env: environment });
   const example = async (...command: string[]) => {

@@ -27,7 +27,7 @@ export interface Vault extends Disposable {
   readonly keyFile: string;
   /** A path in the folder. */
   file(name: string): string;
-  /** Runs a command with the public half in its environment. */
+  /** Runs a command with the public half in its environment, and the address of gateways in tests. */
   run(
     parameters: readonly string[],
     environment?: Readonly<Record<string, string>>,
@@ -67,7 +67,11 @@ export async function openVault(): Promise<Vault> {
   const keyFile = file('recovery.key');
   await writeSecretFile(keyFile, writeKeyFile(key, Date.now()));
   const run: Vault['run'] = (parameters, environment = {}, limit) =>
-    runRelayGateway(parameters, { RECOVERY_PUBLIC_KEY: key.publicHalf, ...environment }, limit);
+    runRelayGateway(
+      parameters,
+      { INTERNET_ADDRESS: 'gateway.test', RECOVERY_PUBLIC_KEY: key.publicHalf, ...environment },
+      limit,
+    );
   return {
     ...{ folder, key, keyFile, file, run },
     async ask(parameters, environment, limit) {
@@ -123,6 +127,11 @@ export function startCommand(
   parameters: readonly string[],
   environment: Readonly<Record<string, string>>,
 ): ChildProcess {
-  const env = { PATH: process.env['PATH'], RECOVERY_PUBLIC_KEY: vault.key.publicHalf, ...environment };
+  const env = {
+    PATH: process.env['PATH'],
+    INTERNET_ADDRESS: 'gateway.test',
+    RECOVERY_PUBLIC_KEY: vault.key.publicHalf,
+    ...environment,
+  };
   return spawn(process.execPath, ['src/cli/main.ts', ...parameters], { cwd: projectRoot, env, stdio: 'ignore' });
 }
