@@ -75,6 +75,8 @@ export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisp
       ...(isAlone || !isIssuing(config) ? [] : [{ name: 'lease', run: holdLease }]),
       // What another process has made is to be known here, too.
       { name: 'identity', run: () => (isHolder ? identity.refresh() : identity.reload()) },
+      // Before what may take long, since these parcels wait.
+      { name: 'newest in outboxes', run: () => storage.outbox.requeueNewest() },
       ...backends.ownChores,
       { name: 'held parcels', run: () => (isHolder ? storage.held.refresh() : lookAtHeld()) },
       ...shared.map(({ name, run }) => ({ name, run: async () => (isHolder ? run() : undefined) })),

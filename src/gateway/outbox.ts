@@ -7,6 +7,7 @@ import type { InternetQueue } from './internet-queue.ts';
 import type { ParcelAtRest } from './parcel-at-rest.ts';
 import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, StoredObject } from './ports.ts';
 import { Quota } from './quota.ts';
+import { MINUTE } from './time.ts';
 
 /** Parcels that are held for mailboxes: by mailbox first, since they move when that one has room. */
 export const HELD_PREFIX = 'held/';
@@ -16,12 +17,22 @@ const OUTBOX_PREFIX = 'outbox/';
 /** Entries that are compared with the queue at once. */
 const PAGE = 256;
 
+/** Parcels whose entries are kept in memory, so that finding them takes no look into an index: most are sent at once. */
+const MOST_KNOWN = 10_000;
+
+/** What was put within so many milliseconds before the end of the last process may have lost its work item with that. */
+const DOUBTFUL_TIME = MINUTE;
+
 export class Outbox {
   private readonly objects: ObjectStore;
   private readonly queue: InternetQueue;
   private readonly quota: Quota;
   /** Where the last look for what has no work item ended. */
   private unseen: AsyncIterator<ObjectEntry> | undefined;
+  /** Entries of parcels that were put lately, by key. */
+  private readonly known = new Map<string, ObjectEntry>();
+  /** Whether what was put last before the start has its work items. */
+  private isNewestQueued = false;
 
   constructor(parts: { objects: ObjectStore; queue: InternetQueue; meters: Meters; clock: Clock; quota: Amount }) {
     this.objects = parts.objects;
@@ -46,12 +57,25 @@ export class Outbox {
       expiry,
       metadata: { ...metadata, destination },
     });
+    if (this.objects.getAll) {
+      this.remember(entry);
+    }
     await this.queue.add(entry);
   }
 
   /** The newest version of a stored parcel, or undefined when it is gone. @throws StoreError */
   read(key: string): Promise<StoredObject | undefined> {
     return this.objects.get(key);
+  }
+
+  /** As `read` with each, in their order; bodies may share memory with each other. @throws StoreError */
+  async readAll(keys: readonly string[]): Promise<(StoredObject | undefined)[]> {
+    const { objects } = this;
+    const entries = keys.flatMap((key) => this.known.get(key) ?? []);
+    if (entries.length === keys.length && objects.getAll) {
+      return objects.getAll(entries);
+    }
+    return objects.getMany?.(keys) ?? Promise.all(keys.map((key) => objects.get(key)));
   }
 
   /** What is told of a stored parcel without reading it, or undefined when it is gone. @throws StoreError */
@@ -83,6 +107,28 @@ export class Outbox {
   }
 
   /**
+   * Queues again what the last process had put last, and whose work may have ended with it. To be called at the start, and
+   * again until it does not throw; does nothing after that.
+   *
+   * @throws StoreError
+   */
+  async requeueNewest(): Promise<void> {
+    if (this.isNewestQueued || !this.objects.listNewest) {
+      return;
+    }
+    let page: ObjectEntry[] = [];
+    for await (const entry of this.objects.listNewest(OUTBOX_PREFIX, DOUBTFUL_TIME)) {
+      page.push(entry);
+      if (page.length === PAGE) {
+        await this.queue.addMissing(page);
+        page = [];
+      }
+    }
+    await this.queue.addMissing(page);
+    this.isNewestQueued = true;
+  }
+
+  /**
    * Stores an object under this private gateway's quota.
    *
    * @throws GatewayError OUTBOX_FULL; StoreError
@@ -101,8 +147,17 @@ export class Outbox {
 
   /** Removes this version of what is stored under this private gateway's quota. */
   async remove(peer: string, { key, version, size }: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<void> {
+    this.known.delete(key);
     if (await this.objects.delete(key, version)) {
       await this.quota.release(peer, size);
+    }
+  }
+
+  private remember(entry: ObjectEntry): void {
+    this.known.delete(entry.key);
+    this.known.set(entry.key, entry);
+    if (this.known.size > MOST_KNOWN) {
+      this.known.delete(this.known.keys().next().value as string);
     }
   }
 
@@ -139,8 +194,9 @@ export function outboxKey(peer: string, digest: string): string {
 
 /** Whose outbox a parcel is in, and the parcel's digest. */
 export function readOutboxKey(key: string): { peer: string; digest: string } {
-  const [, peer = '', digest = ''] = key.split('/');
-  return { peer, digest };
+  // Each parcel asks, so that this is not a list of its parts.
+  const end = key.indexOf('/', OUTBOX_PREFIX.length);
+  return { peer: key.slice(OUTBOX_PREFIX.length, end), digest: key.slice(end + 1) };
 }
 
 /** Where a parcel is kept that private gateway `sender` has sent and `mailbox` cannot take yet. */

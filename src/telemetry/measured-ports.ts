@@ -23,8 +23,10 @@ const OBJECT_STORE: Kinds<ObjectStore> = {
   put: 'promise',
   get: 'promise',
   getAll: 'promise',
+  getMany: 'promise',
   find: 'promise',
   list: 'list',
+  listNewest: 'list',
   delete: 'promise',
 };
 
@@ -34,6 +36,8 @@ const RECORDS: Kinds<Records> = {
   put: 'promise',
   replace: 'promise',
   delete: 'promise',
+  getAll: 'promise',
+  putAll: 'promise',
   list: 'list',
   // For backups, which tell by themselves.
   snapshot: 'none',

@@ -65,7 +65,25 @@ export function objectStoreContract(
       // Some have all of a look, others lack some.
       for (const some of [listed, listed.slice(0, 20), listed.slice(0, 1), []]) {
         assert.deepEqual((await objects.getAll?.(some)) ?? each.slice(0, some.length), each.slice(0, some.length));
+        const keys = some.map(({ key }) => key);
+        assert.deepEqual((await objects.getMany?.(keys)) ?? each.slice(0, some.length), each.slice(0, some.length));
       }
+    });
+
+    test('lists what was put last, where it can, and nothing else', async () => {
+      await using store = await open();
+      const { objects, clock } = store;
+      const put = (key: string) => objects.put(key, Buffer.from(key), { expiry: clock.now() + HOUR });
+      await put('a/old');
+      await put('a/replaced');
+      clock.advance(60_000);
+      const wanted = [await put('a/1'), await put('a/replaced')];
+      await put('a/deleted');
+      await objects.delete('a/deleted');
+      await put('b/1');
+      clock.advance(60_000);
+      const newest = await Array.fromAsync(objects.listNewest?.('a/', 30_000) ?? wanted);
+      assert.deepEqual(newest, wanted);
     });
 
     test('has nothing under a key that was never put', async () => {

@@ -8,29 +8,25 @@ import { setImmediate } from 'node:timers/promises';
 import type { Clock, ObjectEntry, ObjectMetadata, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import { IndexFeed } from './index-feed.ts';
+import { LatelyPut } from './lately-put.ts';
 import { DELETE, MOST_BODY_OCTETS, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
+import { newestKeys } from './newest-objects.ts';
+import * as sql from './object-statements.ts';
+import { entryOf, idOf, versionOf } from './object-versions.ts';
+import { type Located, MOST_READ_TOGETHER, READ_TOGETHER, readBodies } from './objects-together.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Row } from './reader.ts';
-import { RecentChanges } from './recent-changes.ts';
+import { RecentChanges, type RecentPut } from './recent-changes.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
 
-/** Entries a page of `list`: read in well under a millisecond. */
-const PAGE_ENTRIES = 256;
 /** Sorts after every character that keys may have. */
 const AFTER_ALL = '\x7f';
 const KEY_PATTERN = /^[\x20-\x7e]{1,512}$/;
 const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
-/** Housekeeping deletes so much at a time, so that writers do not wait. */
-const EXPIRED_BATCH = 256;
+/** Housekeeping deletes so much at a time, and so many, so that writers do not wait. */
 const EXPIRED_BATCH_OCTETS = 32 * 1024 * 1024;
-
-/** How many bodies are found in one look, and up to how many octets each are read together. */
-const READ_TOGETHER = 32;
-const MOST_READ_TOGETHER = 64 * 1024;
-
-const ENTRY_COLUMNS = 'id, key, expiry, size, metadata, body_checksum, checksum';
 
 interface ObjectStoreParts {
   readonly files: StoreFiles;
@@ -38,15 +34,6 @@ interface ObjectStoreParts {
   readonly quarantine: Quarantine;
   readonly clock: Clock;
   readonly report: StoreLog;
-}
-
-/** An object, and where its body is. */
-interface Located {
-  readonly entry: ObjectEntry;
-  readonly id: number;
-  /** Null where the body is in the index's file: it was put under the former format. */
-  readonly place: Place | null;
-  readonly bodyChecksum: number;
 }
 
 export class LocalObjectStore implements ObjectStore {
@@ -59,6 +46,7 @@ export class LocalObjectStore implements ObjectStore {
   private readonly report: StoreLog;
   private readonly ticks: Ticks;
   private readonly recent: RecentChanges;
+  private readonly lately = new LatelyPut();
 
   private constructor(parts: ObjectStoreParts, { feed, recent, ticks }: Opened) {
     this.files = parts.files;
@@ -120,7 +108,9 @@ export class LocalObjectStore implements ObjectStore {
       body,
       takesRoom: true,
       onWritten: (place) => {
-        const change = this.recent.set(key, { entry, id, place, bodyChecksum });
+        const put = { entry, id, place, bodyChecksum };
+        const change = this.recent.set(key, put);
+        this.lately.set(key, put);
         this.feed.add(head, place, size, change);
       },
     });
@@ -158,28 +148,36 @@ export class LocalObjectStore implements ObjectStore {
 
   /** Adds those of which the very version is there and undamaged, by their versions: one look at the index, and few at the log. */
   private async readTogether(listed: readonly ObjectEntry[], into: Map<string, StoredObject>): Promise<void> {
-    const ids = Array.from({ length: READ_TOGETHER }, (_, index) => idOf(listed[index]?.version ?? ''));
-    const rows = await this.files.read('objects', PLACES_OF_VERSIONS, ...ids);
+    const unknown = listed.filter(({ key, version }) => this.knownPut(key)?.entry.version !== version);
+    const ids = Array.from({ length: READ_TOGETHER }, (_, index) => idOf(unknown[index]?.version ?? ''));
+    const rows = unknown.length === 0 ? [] : await this.files.read('objects', sql.PLACES_OF_VERSIONS, ...ids);
     const byVersion = new Map(rows.map((row) => [versionOf(row['id'] as number), row]));
-    const wanted: { entry: ObjectEntry; place: Place; octets: number; bodyChecksum: number }[] = [];
+    const wanted: Pick<Located, 'entry' | 'place' | 'bodyChecksum'>[] = [];
     for (const entry of listed) {
-      const recent = this.recent.get(entry.key);
+      const put = this.knownPut(entry.key);
       const row = byVersion.get(entry.version);
-      if (recent?.put?.entry.version === entry.version) {
-        const { place, bodyChecksum } = recent.put;
-        wanted.push({ entry, place, octets: entry.size, bodyChecksum });
-      } else if (!recent && row && row['place'] !== null) {
+      if (put?.entry.version === entry.version) {
+        wanted.push(put);
+      } else if (!put && !this.recent.get(entry.key) && row && row['place'] !== null) {
         const { place, body_checksum: bodyChecksum } = row as { place: number; body_checksum: number };
-        wanted.push({ entry, place, octets: entry.size, bodyChecksum });
+        wanted.push({ entry: entryOf(entry), place, bodyChecksum });
       }
     }
-    const bodies = this.log.readTogether(wanted);
-    for (const [index, { entry, bodyChecksum }] of wanted.entries()) {
-      const body = bodies[index];
-      if (body?.length === entry.size && checksum(body) === bodyChecksum) {
-        into.set(entry.version, { ...entryOf(entry), body });
-      }
+    for (const found of readBodies(this.log, wanted)) {
+      into.set(found.version, found);
     }
+  }
+
+  async getMany(keys: readonly string[]): Promise<(StoredObject | undefined)[]> {
+    const unknown = keys.filter((key) => !this.recent.get(key) && !this.lately.get(key));
+    const rows = unknown.length === 0 ? [] : await this.files.read('objects', sql.ENTRIES, JSON.stringify(unknown));
+    const located = [
+      ...keys.map((key) => this.knownPut(key)),
+      ...rows.map((row) => (this.recent.get(row['key'] as string) ? undefined : this.readRow(row))),
+    ].filter((each) => each !== undefined && !this.isExpired(each.entry));
+    // What is large, damaged or not there is looked for by itself.
+    const found = new Map(readBodies(this.log, located as Located[]).map((object) => [object.key, object]));
+    return Promise.all(keys.map((key) => found.get(key) ?? this.get(key)));
   }
 
   async find(key: string): Promise<ObjectEntry | undefined> {
@@ -201,8 +199,8 @@ export class LocalObjectStore implements ObjectStore {
       }
     }
     // Between pages nothing is held open: neither a read transaction nor the event loop.
-    for (let after = prefix, sql = FIRST_PAGE; ; sql = NEXT_PAGE) {
-      const page = await this.files.read('objects', sql, after, prefix + AFTER_ALL);
+    for (let after = prefix, statement = sql.FIRST_PAGE; ; statement = sql.NEXT_PAGE) {
+      const page = await this.files.read('objects', statement, after, prefix + AFTER_ALL);
       for (const row of page) {
         const located = recent.has(row['key'] as string) ? undefined : this.readRow(row);
         const change = located && this.recent.get(located.entry.key);
@@ -212,11 +210,11 @@ export class LocalObjectStore implements ObjectStore {
           yield entry;
         }
       }
-      if (page.length < PAGE_ENTRIES) {
+      if (page.length < sql.PAGE_ENTRIES) {
         return;
       }
       const last = page.at(-1)?.['key'] as string;
-      if (last <= after && sql === NEXT_PAGE) {
+      if (last <= after && statement === sql.NEXT_PAGE) {
         // Only a damaged key can be out of order; the next verification of the indexes finds it.
         return;
       }
@@ -225,9 +223,23 @@ export class LocalObjectStore implements ObjectStore {
     }
   }
 
+  async *listNewest(prefix: string, period: number): AsyncIterable<ObjectEntry> {
+    await this.feed.flush();
+    for await (const key of newestKeys(this.files, prefix, period)) {
+      const entry = await this.find(key);
+      if (entry) {
+        yield entry;
+      }
+    }
+  }
+
   async delete(key: string, version?: string): Promise<boolean> {
     const wanted = version === undefined ? undefined : idOf(version);
-    let change = this.recent.get(key);
+    let change: { put: RecentPut | undefined } | undefined = this.recent.get(key);
+    const lately = this.lately.get(key);
+    if (!change && lately && !this.isExpired(lately.entry)) {
+      change = { put: lately };
+    }
     if (!change) {
       const [row] = await (wanted === undefined
         ? this.feed.find('SELECT id FROM entries WHERE key = ?', key)
@@ -249,7 +261,7 @@ export class LocalObjectStore implements ObjectStore {
   async deleteExpired(): Promise<number> {
     await this.feed.flush();
     for (let deleted = 0; ; ) {
-      const rows = await this.files.read('objects', EXPIRED, this.clock.now());
+      const rows = await this.files.read('objects', sql.EXPIRED, this.clock.now());
       if (rows.length === 0) {
         return deleted;
       }
@@ -288,6 +300,7 @@ export class LocalObjectStore implements ObjectStore {
 
   private async deleteVersion(key: string, id: number): Promise<boolean> {
     const before = this.recent.get(key);
+    this.lately.forget(key);
     // Gone for readers from now on, so that one of several who delete it at once is told that it did.
     const change = this.recent.set(key, undefined);
     const head = JSON.stringify([DELETE, id, key]);
@@ -305,12 +318,18 @@ export class LocalObjectStore implements ObjectStore {
     }
   }
 
+  /** The newest version under a key as it was put, where that is in memory. */
+  private knownPut(key: string): RecentPut | undefined {
+    const change = this.recent.get(key);
+    return change ? change.put : this.lately.get(key);
+  }
+
   private async locate(key: string): Promise<Located | undefined> {
     const known = this.recent.get(key);
     if (known) {
       return known.put;
     }
-    const [row] = await this.feed.find(ENTRY, key);
+    const [row] = await this.feed.find(sql.ENTRY, key);
     return row && this.readRow(row);
   }
 
@@ -321,7 +340,7 @@ export class LocalObjectStore implements ObjectStore {
       return known.put;
     }
     const id = idOf(listed.version);
-    const [row] = await this.feed.find(PLACE_OF_VERSION, id, listed.key);
+    const [row] = await this.feed.find(sql.PLACE_OF_VERSION, id, listed.key);
     if (!row) {
       return undefined;
     }
@@ -371,29 +390,4 @@ interface Opened {
   readonly feed: IndexFeed;
   readonly recent: RecentChanges;
   readonly ticks: Ticks;
-}
-
-/** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
-const PLACE_OF_VERSION = 'SELECT place, body_checksum FROM entries WHERE id = ? AND key = ?';
-const PLACES_OF_VERSIONS = `
-  SELECT id, place, body_checksum FROM entries WHERE id IN (${Array(READ_TOGETHER).fill('?').join(', ')})`;
-const ENTRY = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key = ?`;
-const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
-const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS}, place FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
-
-const EXPIRED = `SELECT id, size, place FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`;
-
-/** As it was put: whoever gave it back to us may have added to it. */
-function entryOf({ key, version, arrival, expiry, size, metadata }: ObjectEntry): ObjectEntry {
-  return { key, version, arrival, expiry, size, metadata };
-}
-
-function versionOf(id: number): string {
-  return id.toString(36);
-}
-
-/** -1, which no object has, where the version is none of ours. */
-function idOf(version: string): number {
-  const id = Number.parseInt(version, 36);
-  return Number.isSafeInteger(id) && versionOf(id) === version ? id : -1;
 }
