@@ -36,8 +36,8 @@ const SEVERITIES: Readonly<Record<string, string>> = {
 const SHORT_IPV4 = 24;
 const SHORT_IPV6 = 48;
 
-/** Lines are written together once they have so many octets, since each write costs as much as a signature check. */
-const WRITE_OCTETS = 16_000;
+/** Lines are written together once they have so many characters: each write costs more than a signature check. */
+const WRITE_CHARACTERS = 48_000;
 
 /** And at the latest after so many milliseconds. */
 const WRITE_INTERVAL = 250;
@@ -55,13 +55,8 @@ const FLUSH_TIME = 1000;
  * @param level of pino: `fatal` to `trace`, or `silent`
  */
 export function openLog(level: string, options: LogOptions = {}): Log {
-  const destination = pino.destination({
-    dest: 1,
-    sync: false,
-    minLength: WRITE_OCTETS,
-    periodicFlush: WRITE_INTERVAL,
-    maxLength: WAITING_OCTETS,
-  });
+  // Of less than this much it would write nothing, and tell nobody that it has.
+  const destination = pino.destination({ dest: 1, sync: false, minLength: 1, maxLength: WAITING_OCTETS });
   // Where nothing can be written, it would try again without end and hold up everything; `flush` does not.
   destination.flushSync = () => undefined;
   let isFailing = false;
@@ -74,8 +69,26 @@ export function openLog(level: string, options: LogOptions = {}): Log {
   destination.on('write', () => {
     isFailing = false;
   });
+  // Gathered here, since the destination looks through all that waits for each line.
+  let lines = '';
+  const writeLines = () => {
+    if (lines !== '') {
+      destination.write(lines);
+      lines = '';
+    }
+  };
+  const interval = setInterval(writeLines, WRITE_INTERVAL).unref();
+  const gathered = {
+    write(line: string) {
+      lines += line;
+      if (lines.length >= WRITE_CHARACTERS) {
+        writeLines();
+      }
+    },
+  };
   const flush = () =>
     new Promise<void>((resolve) => {
+      writeLines();
       const timer = setTimeout(resolve, FLUSH_TIME);
       destination.flush(() => {
         clearTimeout(timer);
@@ -83,12 +96,13 @@ export function openLog(level: string, options: LogOptions = {}): Log {
       });
     });
   return {
-    logger: createLogger(level, destination, options),
+    logger: createLogger(level, gathered, options),
     flush,
     async close() {
       await flush();
+      clearInterval(interval);
       // What is still under way may have something to say, and its writing would throw.
-      destination.write = () => true;
+      gathered.write = () => undefined;
       destination.destroy();
     },
   };

@@ -23,7 +23,7 @@ export function messagePrefix(type: number): Buffer {
 export function messageType(message: Buffer): number | undefined {
   const isMessage =
     message.length >= MESSAGE_PREFIX_OCTETS &&
-    message.subarray(0, AWALA.length).equals(AWALA) &&
+    AWALA.every((octet, at) => message[at] === octet) &&
     message[AWALA.length + 1] === VERSION;
   return isMessage ? message[AWALA.length] : undefined;
 }

@@ -8,7 +8,7 @@ import { CargoStorage } from '../gateway/cargo/cargo-storage.ts';
 import { CollectedParcels } from '../gateway/cargo/collected-parcels.ts';
 import { ChannelSessions } from '../gateway/channel-sessions.ts';
 import { ConnectionParams } from '../gateway/connection-params.ts';
-import { Identity } from '../gateway/identity.ts';
+import { Identity, TAKEOVER_MARGIN } from '../gateway/identity.ts';
 import { ParcelDelivery } from '../gateway/parcel-delivery.ts';
 import { ParcelStorage } from '../gateway/parcel-storage.ts';
 import { PeerLimits } from '../gateway/peer-limits.ts';
@@ -18,7 +18,6 @@ import type { Clock } from '../gateway/ports.ts';
 import { requireRestored } from '../gateway/restoration.ts';
 import { Revocations } from '../gateway/revocations.ts';
 import { SessionKeys } from '../gateway/session-keys.ts';
-import { MINUTE } from '../gateway/time.ts';
 import type { Logger } from '../log.ts';
 import { machineClock, machineRandom, newMachineKeyPair } from '../machine.ts';
 import { type Backends, openBackends } from './backends.ts';
@@ -80,7 +79,7 @@ export async function openCore(
       random,
       clock,
       // Who shares the records learns of a new key within a round of housekeeping, or two where a store was away.
-      takeover: config.records === 'local' ? 0 : 2 * config.housekeepingPeriod + MINUTE,
+      takeover: config.records === 'local' ? 0 : 2 * config.housekeepingPeriod + TAKEOVER_MARGIN,
       isIssuer: isIssuing(config),
     }),
   );

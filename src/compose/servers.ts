@@ -98,6 +98,7 @@ export async function openServers(
         peers,
         peerLimits,
         revocations,
+        openPerPeer: config.openCollectionsPerPeer,
       });
       const door = serveCollection(server, { collections, limits, maxAge: config.collectionMaxAge });
       metrics.metrics.looked({ name: 'collections', help: 'Connections of private gateways that collect.' }, () => [

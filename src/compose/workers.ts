@@ -2,6 +2,7 @@
 
 import type { Config } from '../config.ts';
 import type { TellOfCargo } from '../gateway/cargo/cargo-events.ts';
+import { CargoLoads } from '../gateway/cargo/cargo-loads.ts';
 import { CargoProcessing } from '../gateway/cargo/cargo-processing.ts';
 import type { Logger } from '../log.ts';
 import { machineChance } from '../machine.ts';
@@ -66,6 +67,7 @@ export function startCargoWorker(logger: Logger, core: Core, tell?: TellOfCargo)
     sessions,
     delivery,
     collected,
+    loads: new CargoLoads(backends),
     mailboxes: storage.mailboxes,
     revocations,
     certificates,

@@ -19,6 +19,7 @@ const LIMITS = [
   'signaturesPerSecond',
   'deliveriesPerPeer',
   'collectionsPerPeer',
+  'openCollectionsPerPeer',
   'courierCallsPerAddress',
 ] as const;
 

@@ -122,6 +122,7 @@ export const SETTINGS = {
   signaturesPerSecond: setting('SIGNATURES_PER_SECOND', '100', integer(0, 100_000)),
   deliveriesPerPeer: setting('DELIVERIES_PER_PEER', '30000', integer(0, 1_000_000)),
   collectionsPerPeer: setting('COLLECTIONS_PER_PEER', '600', integer(0, 1_000_000)),
+  openCollectionsPerPeer: setting('OPEN_COLLECTIONS_PER_PEER', '8', integer(0, 100_000)),
   mailboxParcels: setting('MAILBOX_PARCELS', '10000', integer(1, 10_000_000)),
   mailboxOctets: setting('MAILBOX_OCTETS', '1GiB', octets(MAX_STORED_PARCEL)),
   outboxParcels: setting('OUTBOX_PARCELS', '10000', integer(1, 10_000_000)),

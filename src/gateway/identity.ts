@@ -10,8 +10,9 @@ import { type Certificate, readCertificate } from '../awala/pki/certificate.ts';
 import type { RsaPublicKey } from '../awala/pki/rsa-public-key.ts';
 import { GatewayError } from './errors.ts';
 import { IdentityKeyList, type OwnKey } from './identity-keys.ts';
+import { KeyListAge } from './key-list-age.ts';
 import { type Clock, type IdentityKey, type IdentityKeys, type Random, type Records, StoreError } from './ports.ts';
-import { BACKDATING, DAY, SECOND } from './time.ts';
+import { BACKDATING, DAY, MINUTE, SECOND } from './time.ts';
 
 /** How long a self-issued certificate is valid (protocol section 1). */
 const VALIDITY = 180 * DAY;
@@ -26,6 +27,9 @@ const SERIAL_NUMBER_OCTETS = 16;
 
 /** A rotation within this time of the last one is not carried out, unless it is forced: a command may be run again. */
 const ROTATION_PAUSE = DAY;
+
+/** Of a takeover, in milliseconds, what is for clocks that differ: the rest is what others may take to read the keys again. */
+export const TAKEOVER_MARGIN = MINUTE;
 
 /** What signs a certificate or message in this gateway's name. */
 export interface Issuer {
@@ -42,6 +46,7 @@ export class Identity {
   private readonly takeover: number;
   private readonly isIssuer: boolean;
   private readonly keyList: IdentityKeyList;
+  private readonly age: KeyListAge;
   /** Those that are served, oldest first. */
   private keys: readonly OwnKey[] = [];
   private certificates: readonly Certificate[] = [];
@@ -56,6 +61,8 @@ export class Identity {
     this.takeover = parts.takeover ?? 0;
     this.isIssuer = parts.isIssuer ?? true;
     this.keyList = new IdentityKeyList(parts);
+    const limit = this.takeover === 0 ? Number.POSITIVE_INFINITY : this.takeover - TAKEOVER_MARGIN;
+    this.age = new KeyListAge({ clock: parts.clock, limit, reload: () => this.load() });
   }
 
   /**
@@ -111,6 +118,21 @@ export class Identity {
   trusted(): Certificate[] {
     const now = this.clock.now();
     return this.certificates.filter((certificate) => certificate.notBefore <= now && now <= certificate.notAfter);
+  }
+
+  /**
+   * Does a check against our keys or certificates, which it is to read afresh. Where it throws, and another process may use
+   * a key that is unknown here, the records are read again first, every two seconds at most.
+   *
+   * @throws whatever `check` throws; StoreError, where that is not final and the records are away
+   */
+  judge<Value>(check: () => Value): Promise<Value> {
+    return this.age.judge(check);
+  }
+
+  /** As `judge`, without waiting for the records: what is not final is a StoreError. */
+  judgeNow<Value>(check: () => Value): Value {
+    return this.age.judgeNow(check);
   }
 
   /** How many certificates this process has made for itself. */
@@ -236,6 +258,7 @@ export class Identity {
 
   /** A key that was used and is gone must not be replaced in silence: every private gateway would be lost with it. */
   private async load(): Promise<void> {
+    const began = this.clock.now();
     // What keys have signed is read before the keys: whoever made it had stored its key by then.
     const mayBeNew = this.keys.length === 0 && !(await this.hasPrivateGateways());
     const certificates = await this.loadCertificates();
@@ -257,6 +280,7 @@ export class Identity {
     }
     this.keys = keys;
     this.certificates = certificates;
+    this.age.note(began);
   }
 
   private async hasPrivateGateways(): Promise<boolean> {

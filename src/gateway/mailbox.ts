@@ -45,7 +45,10 @@ export class Mailboxes {
     }
     try {
       const entry = await this.objects.put(`${mailboxPrefix(peer)}${digest}`, bytes, { expiry, metadata });
-      this.signals.publish(channel(peer), writeParcelSignal(entry, bytes));
+      const collectors = channel(peer);
+      if (this.signals.isHeard?.(collectors) ?? true) {
+        this.signals.publish(collectors, writeParcelSignal(entry, bytes));
+      }
       return true;
     } catch (error) {
       await this.quota.release(peer, bytes.length);
@@ -56,6 +59,17 @@ export class Mailboxes {
   /** All parcels that wait for `peer`, in no particular order. */
   list(peer: string): AsyncIterable<ObjectEntry> {
     return this.objects.list(mailboxPrefix(peer));
+  }
+
+  /** As `list`, as many together as the store has at once. */
+  async *listPages(peer: string): AsyncIterable<readonly ObjectEntry[]> {
+    if (this.objects.listPages) {
+      yield* this.objects.listPages(mailboxPrefix(peer));
+      return;
+    }
+    for await (const entry of this.list(peer)) {
+      yield [entry];
+    }
   }
 
   /** The newest version of a parcel by its digest, without its bytes; undefined when it is not there. */

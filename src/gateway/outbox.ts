@@ -75,7 +75,7 @@ export class Outbox {
     if (entries.length === keys.length && objects.getAll) {
       return objects.getAll(entries);
     }
-    return objects.getMany?.(keys) ?? Promise.all(keys.map((key) => objects.get(key)));
+    return Promise.all(keys.map((key) => objects.get(key)));
   }
 
   /** What is told of a stored parcel without reading it, or undefined when it is gone. @throws StoreError */

@@ -14,6 +14,7 @@ import { storedParcelIds, waitedSince } from './parcel-at-rest.ts';
 import { ParcelQueue, type QueuedParcel } from './parcel-queue.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
 import type { Clock, ObjectEntry, Subscription } from './ports.ts';
+import type { QueueRoom } from './queue-room.ts';
 import { type SentParcel, SentParcels } from './sent-parcels.ts';
 import { HOUR } from './time.ts';
 
@@ -40,6 +41,8 @@ export interface CollectionOutlet {
    * @returns resolves when the parcel's bytes are no longer held; never rejects
    */
   deliver(deliveryId: string, parcel: Buffer, ids: TraceIds): Promise<void>;
+  /** A newer collection of the same private gateway takes its place; the last call. */
+  supersede(): void;
   /** All that waited was sent and acknowledged; only told to a collection that is to end then, and the last call. */
   complete(): void;
   /** A store failed; the last call. */
@@ -62,11 +65,16 @@ export interface CollectionParts {
   readonly listings: Budget;
   /** Octets of large parcels that are held until the network has taken them. */
   readonly memory: Budget;
+  /** What the queues may take. */
+  readonly room: QueueRoom;
+  /** Told of each collection that has ended, once. */
+  readonly onEnd: (collection: ParcelCollection) => void;
 }
 
 export class ParcelCollection {
   private readonly parts: CollectionParts;
-  private readonly peers: readonly string[];
+  /** Node ids of the private gateways whose mailboxes it is of. */
+  readonly peers: readonly string[];
   private readonly options: CollectionOptions;
   private readonly outlet: CollectionOutlet;
   private subscriptions: Subscription[] = [];
@@ -144,14 +152,25 @@ export class ParcelCollection {
     }
   }
 
+  /** Ends the collection in favour of a newer one. */
+  supersede(): void {
+    this.close();
+    this.outlet.supersede();
+  }
+
   /** Ends the collection; what was not acknowledged stays in its mailbox. Idempotent. */
   close(): void {
+    if (this.isClosed) {
+      return;
+    }
     this.isClosed = true;
     for (const subscription of this.subscriptions) {
       subscription.close();
     }
     this.subscriptions = [];
+    this.queue?.clear();
     this.queue = undefined;
+    this.parts.onEnd(this);
   }
 
   /** The order is what keeps the promise that nothing is missed. */
@@ -219,7 +238,7 @@ export class ParcelCollection {
     }
     // Ids are kept only where they will not be read again with the body: a long queue should weigh little.
     const ids = body && { ...storedParcelIds(entry), peer };
-    this.queue ??= new ParcelQueue();
+    this.queue ??= new ParcelQueue(this.parts.room);
     this.queue.add({ key, version, peer, arrival, expiry, size, body, ids });
   }
 

@@ -68,14 +68,9 @@ export class ParcelDelivery {
    */
   async fromPrivateGateway(bytes: Buffer, countersignature: Buffer, ids: TraceIds): Promise<void> {
     await this.noted('poweb', ids, async (now) => {
-      const trusted = this.identity.trusted();
-      const signer = verifyParcelCountersignature(
-        countersignature,
-        bytes,
-        trusted,
-        this.certificates,
-        now,
-        CLOCK_DRIFT,
+      const { identity, certificates } = this;
+      const signer = await identity.judge(() =>
+        verifyParcelCountersignature(countersignature, bytes, identity.trusted(), certificates, now, CLOCK_DRIFT),
       );
       ids.peer = signer.subjectId;
       this.revocations?.requireUnrevoked(signer, 'COUNTERSIGNATURE_INVALID');
@@ -135,7 +130,7 @@ export class ParcelDelivery {
       throw new GatewayError('WRONG_GATEWAY', `Recipient is served by ${destination}, not by this gateway`);
     }
     const now = this.clock.now();
-    const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), now, CLOCK_DRIFT);
+    const authorized = await this.verifyForMailbox(parcel, now);
     this.revocations?.requireAuthorized(authorized);
     ids.mailbox = authorized.mailbox;
     const rate = rateOf(authorized);
@@ -171,7 +166,7 @@ export class ParcelDelivery {
     const now = this.clock.now();
     const destination = parcel.recipient.internetAddress;
     if (destination === undefined || this.isOurs(destination)) {
-      const authorized = verifyParcelForMailbox(parcel, this.identity.trusted(), now, CLOCK_DRIFT);
+      const authorized = await this.verifyForMailbox(parcel, now);
       this.revocations?.requireAuthorized(authorized);
       await this.deliverOrHold(authorized, sender, ids);
     } else {
@@ -181,6 +176,10 @@ export class ParcelDelivery {
       await this.storage.outbox.put(sender, parcelAtRest(parcel, ids, now), destination);
       ids.place = 'outbox';
     }
+  }
+
+  private verifyForMailbox(parcel: Parcel, now: number): Promise<AuthorizedParcel> {
+    return this.identity.judge(() => verifyParcelForMailbox(parcel, this.identity.trusted(), now, CLOCK_DRIFT));
   }
 
   /** A client keeps a parcel until it gets its 202, so it is held for it where it cannot be delivered yet. */

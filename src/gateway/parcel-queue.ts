@@ -3,12 +3,19 @@
  * replaced.
  */
 import type { TraceIds } from './errors.ts';
+import type { QueueRoom, RoomUser } from './queue-room.ts';
 
 /** How many waiting parcels a collection keeps in mind; when these are sent, it lists again. */
 export const QUEUE_CAPACITY = 512;
 
 /** How many of them are kept with their bytes, where these came inside a signal; others are read in their turn. */
 const BODY_CAPACITY = 16;
+
+/** How many are kept in any case: with none the collection could not go on. */
+const LEAST_KEPT = 4;
+
+/** What one takes in memory but for its bytes, in octets; measured. */
+const PARCEL_OCTETS = 512;
 
 export interface QueuedParcel {
   readonly key: string;
@@ -26,12 +33,18 @@ export interface QueuedParcel {
   readonly ids: TraceIds | undefined;
 }
 
-export class ParcelQueue {
+export class ParcelQueue implements RoomUser {
+  private readonly room: QueueRoom;
   /** By arrival, oldest first. */
   private readonly parcels: QueuedParcel[] = [];
   private readonly byKey = new Map<string, QueuedParcel>();
   private bodies = 0;
   private leftOut = false;
+
+  /** @param room what all queues of the process share */
+  constructor(room: QueueRoom) {
+    this.room = room;
+  }
 
   get size(): number {
     return this.parcels.length;
@@ -65,26 +78,52 @@ export class ParcelQueue {
 
   /** Takes the oldest. */
   shift(): QueuedParcel | undefined {
-    return this.parcels.length > 0 ? this.remove(0) : undefined;
+    if (this.parcels.length === 0) {
+      return undefined;
+    }
+    this.room.touch(this);
+    return this.remove(0);
+  }
+
+  /** Leaves out all but the oldest few, and their bytes: others need the memory. */
+  shrink(): void {
+    while (this.parcels.length > LEAST_KEPT) {
+      this.leftOut = true;
+      this.remove(this.parcels.length - 1);
+    }
+    for (const parcel of this.parcels.filter(({ body }) => body)) {
+      this.replace(parcel, withoutBody(parcel));
+    }
+  }
+
+  /** Forgets all: the collection is over. */
+  clear(): void {
+    while (this.parcels.length > 0) {
+      this.remove(this.parcels.length - 1);
+    }
   }
 
   private insert(parcel: QueuedParcel): void {
-    if (this.parcels.length >= QUEUE_CAPACITY) {
-      this.leftOut = true;
-      if (parcel.arrival >= (this.parcels.at(-1) as QueuedParcel).arrival) {
+    const isFull = this.parcels.length >= QUEUE_CAPACITY;
+    this.leftOut ||= isFull;
+    if (this.leftOut) {
+      // All that were left out are newer than the newest here.
+      const newest = this.parcels.at(-1);
+      if (!newest || parcel.arrival >= newest.arrival) {
         return;
       }
-      this.remove(this.parcels.length - 1);
-    } else if (this.leftOut) {
-      return;
+      if (isFull) {
+        this.remove(this.parcels.length - 1);
+      }
     }
     const hasRoomForBody = parcel.body === undefined || this.bodies < BODY_CAPACITY;
-    const placed = hasRoomForBody ? parcel : { ...parcel, body: undefined, ids: undefined };
+    const placed = hasRoomForBody ? parcel : withoutBody(parcel);
     if (placed.body) {
       this.bodies++;
     }
     this.parcels.splice(this.placeOf(placed.arrival), 0, placed);
     this.byKey.set(placed.key, placed);
+    this.room.take(this, octetsOf(placed));
   }
 
   private remove(index: number): QueuedParcel {
@@ -93,7 +132,19 @@ export class ParcelQueue {
     if (parcel.body) {
       this.bodies--;
     }
+    this.room.give(octetsOf(parcel));
+    if (this.parcels.length === 0) {
+      this.room.leave(this);
+    }
     return parcel;
+  }
+
+  /** Puts a smaller one in the place of another. */
+  private replace(parcel: QueuedParcel, smaller: QueuedParcel): void {
+    this.parcels[this.parcels.indexOf(parcel)] = smaller;
+    this.byKey.set(smaller.key, smaller);
+    this.bodies--;
+    this.room.give(octetsOf(parcel) - octetsOf(smaller));
   }
 
   /** Behind all that came before. */
@@ -110,4 +161,12 @@ export class ParcelQueue {
     }
     return low;
   }
+}
+
+function withoutBody(parcel: QueuedParcel): QueuedParcel {
+  return { ...parcel, body: undefined, ids: undefined };
+}
+
+function octetsOf({ body }: QueuedParcel): number {
+  return PARCEL_OCTETS + (body?.length ?? 0);
 }

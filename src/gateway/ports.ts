@@ -73,6 +73,7 @@ export interface ObjectStore {
    * Resolves when the bytes would survive a crash of the process and of the machine. Replaces what is under the key,
    * as a new version.
    *
+   * @param body must stay as it is until then: it may not be copied
    * @throws StoreError
    */
   put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry>;
@@ -91,14 +92,14 @@ export interface ObjectStore {
    */
   getAll?(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]>;
 
-  /** As `get` with each key, in their order; only of stores that find many together for less. Bodies may share memory with each other, though with nothing else. */
-  getMany?(keys: readonly string[]): Promise<(StoredObject | undefined)[]>;
-
   /** What is told of the newest version without its body, or `undefined` as with `get`. @throws StoreError */
   find(key: string): Promise<ObjectEntry | undefined>;
 
   /** All live objects whose keys start with `prefix`, in no order that callers may rely on, read in pages. */
   list(prefix: string): AsyncIterable<ObjectEntry>;
+
+  /** As `list`, as many together as are read at once; only of stores that have many for less so. */
+  listPages?(prefix: string): AsyncIterable<readonly ObjectEntry[]>;
 
   /**
    * As `list`, only of those that were put within so many milliseconds before the last put of all that are there; only of
@@ -232,6 +233,9 @@ export interface Subscription {
 export interface Signals {
   /** Tells all present subscribers of `channel`, in this and other processes. Never throws, never waits. */
   publish(channel: string, payload: Buffer): void;
+
+  /** Whether anybody would hear what is published now, so that nothing is written for nobody; absent where others may. */
+  isHeard?(channel: string): boolean;
 
   /**
    * Resolves when the subscription is in force: all that is published from then on comes to `listener`, in order.

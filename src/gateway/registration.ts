@@ -92,7 +92,7 @@ export class Registration {
     const { publicKey, authorization } = readRegistrationRequest(request);
     // Only here has the client proved that the key is its own: nobody is told of another's standing.
     await this.peers?.requireRegistrable(publicKey.nodeId);
-    const token = this.verifyAuthorization(authorization, publicKey);
+    const token = await this.identity.judge(() => this.verifyAuthorization(authorization, publicKey));
     await mayRegister();
     await this.spend(token);
 

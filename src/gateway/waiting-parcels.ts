@@ -15,11 +15,12 @@ const OCTETS_AT_ONCE = 1024 * 1024;
 /**
  * Entries in the order of their arrival, a page at a time. Those that arrive meanwhile come last, if they come at all.
  *
+ * @param list gives all entries, in no order, in batches of any size
  * @param isWanted asked of each entry, more than once
  * @throws StoreError
  */
 export async function* oldestFirst(
-  list: () => AsyncIterable<ObjectEntry>,
+  list: () => AsyncIterable<readonly ObjectEntry[]>,
   isWanted: (entry: ObjectEntry) => boolean,
   page: number = PAGE,
 ): AsyncGenerator<ObjectEntry[]> {
@@ -27,11 +28,12 @@ export async function* oldestFirst(
   for (let isTruncated = true; isTruncated; ) {
     let entries: ObjectEntry[] = [];
     isTruncated = false;
-    for await (const entry of list()) {
-      if ((last && compare(entry, last) <= 0) || !isWanted(entry)) {
-        continue;
+    for await (const batch of list()) {
+      for (const entry of batch) {
+        if ((!last || compare(entry, last) > 0) && isWanted(entry)) {
+          entries.push(entry);
+        }
       }
-      entries.push(entry);
       if (entries.length >= 2 * page) {
         entries = entries.sort(compare).slice(0, page);
         isTruncated = true;

@@ -23,9 +23,9 @@ const OBJECT_STORE: Kinds<ObjectStore> = {
   put: 'promise',
   get: 'promise',
   getAll: 'promise',
-  getMany: 'promise',
   find: 'promise',
   list: 'list',
+  listPages: 'list',
   listNewest: 'list',
   delete: 'promise',
 };

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type InProcessGateway, startGateway } from '../support/gateway.ts';
+import { arrayBuffer } from '../support/octets.ts';
 import { OfficialChannel } from '../support/official-channel.ts';
 import { newOfficialIdentity, type OfficialEndpoint, type OfficialSender } from '../support/official-client.ts';
 import { runRelayGateway } from '../support/relay-gateway.ts';
@@ -138,7 +139,3 @@ describe('relay-gateway courier', () => {
     assert.equal((await runRelayGateway(['courier', 'collect'])).code, 2);
   });
 });
-
-function arrayBuffer(octets: Buffer): ArrayBuffer {
-  return octets.buffer.slice(octets.byteOffset, octets.byteOffset + octets.length) as ArrayBuffer;
-}

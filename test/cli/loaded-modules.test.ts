@@ -6,6 +6,7 @@ import path from 'node:path';
 import { suite, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { needsCloud, startCloud } from '../support/cloud.ts';
 import { projectRoot, spawnGateway, temporaryDirectory } from '../support/gateway.ts';
 
 const NODE_OPTIONS = `--import ${pathToFileURL(path.join(projectRoot, 'test/support/loaded-modules.ts'))}`;
@@ -13,6 +14,16 @@ const NODE_OPTIONS = `--import ${pathToFileURL(path.join(projectRoot, 'test/supp
 /** Those that take long to load, or belong to what a gateway on embedded stores has no use for. */
 const NOT_FOR_EMBEDDED_STORES =
   /src\/backends\/(gcp\/(?!kms\/key-labels)|redis\/)|src\/(backup|certificate|doctor|migration|provision|quickstart)\/|node_modules\/(@google-cloud\/|google-auth-library\/|@redis\/|redis\/|age-encryption\/|acme-client\/|@opentelemetry\/|yaml\/|pkijs\/|ajv\/|fast-json-stringify\/lib\/validator)/;
+
+/**
+ * What a process on a cloud needs at no start: the vendor's generated clients, of which it has the messages, what makes code of
+ * definitions, and what builds and signs certificates. Each takes longer to load than all that is ours.
+ */
+const NOT_FOR_A_CLOUD_EITHER =
+  /node_modules\/(google-gax\/build\/src\/(?!protobuf\.js)|@google-cloud\/(firestore-api|kms)\/(?!build\/protos\/protos\.js|package\.json)|@google-cloud\/firestore\/|@grpc\/proto-loader\/|protobufjs\/(?!minimal|src\/(index-minimal|reader|writer|rpc|roots|util\/))|pkijs\/|webcrypto-core\/|age-encryption\/|acme-client\/|yaml\/|ajv\/)/;
+
+/** Modules of ours and of libraries: they are 710 to 850 by service. With the generated clients they were 1,000. */
+const MOST_MODULES = 900;
 
 /** The last lines of a list, as paths from the project's root. */
 function pathsIn(file: string): string[] {
@@ -42,6 +53,39 @@ suite('Loaded modules', () => {
       [],
     );
   });
+
+  test(
+    'of the processes of a split gateway are none of clients that they do not use',
+    needsCloud(),
+    async (context) => {
+      await using cloud = await startCloud();
+      const directory = temporaryDirectory();
+      context.after(() => rmSync(directory, { recursive: true, force: true }));
+      const start = async (services: string, environment: Record<string, string> = {}) => {
+        await using gateway = await spawnGateway({
+          environment: { ...cloud.environment, SERVICES: services, ...environment },
+        });
+        assert.deepEqual(await gateway.end('SIGTERM'), { code: 0, signal: null });
+      };
+      // The first one issues a certificate.
+      await start('poweb,ops');
+      for (const service of ['poweb', 'collection', 'pohttp', 'cogrpc', 'worker']) {
+        const file = path.join(directory, service);
+        await start(`${service},ops`, { NODE_OPTIONS, LOADED_MODULES: file });
+        const loaded = pathsIn(file);
+        for (const needed of ['src/backends/gcp/firestore/records.ts', 'src/backends/gcp/kms/kms-keys.ts']) {
+          assert.ok(loaded.includes(needed), `${service}: ${needed}`);
+        }
+        assert.deepEqual(
+          loaded.filter((module) => NOT_FOR_A_CLOUD_EITHER.test(module)),
+          [],
+          service,
+        );
+        context.diagnostic(`${service}: ${loaded.length} modules`);
+        assert.ok(loaded.length <= MOST_MODULES, `${service} loads ${loaded.length} modules`);
+      }
+    },
+  );
 
   test('of a command are its own; help loads all commands', async (context) => {
     const directory = temporaryDirectory();

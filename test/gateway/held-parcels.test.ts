@@ -377,6 +377,7 @@ test('A collection that ends when all is collected brings what was held, too', a
         delivered.push(ids.parcel);
         queueMicrotask(() => collection.acknowledge(deliveryId));
       },
+      supersede: reject,
       complete: resolve,
       fail: reject,
     },

@@ -15,8 +15,11 @@ const entryOf = (key: string, arrival: number, size = 10): ObjectEntry => ({
   metadata: {},
 });
 
+/** In batches of no particular size. */
 async function* listed(entries: readonly ObjectEntry[]) {
-  yield* entries;
+  for (let start = 0; start < entries.length; start += 7) {
+    yield entries.slice(start, start + 7);
+  }
 }
 
 async function* paged(entries: readonly ObjectEntry[]) {

@@ -6,7 +6,7 @@ import { needsCloud, startCloud } from '../support/cloud.ts';
 import { startFleet } from '../support/fleet.ts';
 import { startGateway } from '../support/gateway.ts';
 import { OfficialChannel } from '../support/official-channel.ts';
-import { officialCourier } from '../support/official-courier.ts';
+import { collectOfficially, officialCourier } from '../support/official-courier.ts';
 
 const DAY = 24 * 3_600_000;
 
@@ -39,7 +39,7 @@ describe('An official private gateway reads the certificate that comes in cargo 
 async function collectRotation(recipient: OfficialChannel, cogrpc: string): Promise<void> {
   const { expiryDate } = recipient.privateGateway.certificate;
   const courier = await officialCourier(cogrpc);
-  const [cargo] = await Array.fromAsync(courier.collectCargo(await recipient.newCca()));
+  const [cargo] = await collectOfficially(courier, await recipient.newCca());
   courier.close();
   const items = await recipient.open(cargo as Buffer);
   assert.equal(items.length, 2);

@@ -13,6 +13,7 @@ import {
 } from '@relaycorp/relaynet-core';
 import type { KeyRotated } from '../../src/services/control/identity-orders.ts';
 import { type InProcessGateway, startGateway } from '../support/gateway.ts';
+import { arrayBuffer } from '../support/octets.ts';
 import { OfficialChannel } from '../support/official-channel.ts';
 import {
   newOfficialIdentity,
@@ -20,7 +21,7 @@ import {
   type OfficialSender,
   registerOfficially,
 } from '../support/official-client.ts';
-import { deliverOfficially, officialCourier } from '../support/official-courier.ts';
+import { collectOfficially, deliverOfficially, officialCourier } from '../support/official-courier.ts';
 import { runRelayGateway } from '../support/relay-gateway.ts';
 
 describe('After a new identity key', () => {
@@ -71,10 +72,10 @@ describe('After a new identity key', () => {
   }
 
   const collectCargo = async () => {
-    const cargoes = await Array.fromAsync(courier.collectCargo(await registered.newCca()));
+    const cargoes = await collectOfficially(courier, await registered.newCca());
     assert.ok(cargoes.length > 0);
     for (const cargo of cargoes) {
-      const { senderCertificate } = await Cargo.deserialize(toArrayBuffer(cargo));
+      const { senderCertificate } = await Cargo.deserialize(arrayBuffer(cargo));
       assert.equal(await senderCertificate.calculateSubjectId(), old);
     }
     return (await Promise.all(cargoes.map((cargo) => registered.open(cargo)))).flat();
@@ -98,7 +99,7 @@ describe('After a new identity key', () => {
     const peer = registered.privateGateway;
     const { write: newParcel } = await newPair(peer);
     const parcel = await newParcel('by PoWeb');
-    await peer.deliver(toArrayBuffer(parcel));
+    await peer.deliver(arrayBuffer(parcel));
     assert.deepEqual(await peer.collectAll(), [parcel]);
   });
 
@@ -130,7 +131,7 @@ describe('After a new identity key', () => {
     const others = await newPair(renewed);
     const wanted = [await others.write('new chain'), await write(endpoint, sender, 'old chain')];
     for (const one of wanted) {
-      await renewed.deliver(toArrayBuffer(one));
+      await renewed.deliver(arrayBuffer(one));
     }
     const collected = await renewed.collectAll();
     assert.deepEqual(collected, [parcel, ...wanted]);
@@ -148,8 +149,8 @@ describe('After a new identity key', () => {
     const later = await newPair(again);
     const parcels = [await earlier.write('to the old'), await later.write('to the new')];
     // Each is brought by the other's certificate.
-    await again.deliver(toArrayBuffer(parcels[0] as Buffer));
-    await peer.deliver(toArrayBuffer(parcels[1] as Buffer));
+    await again.deliver(arrayBuffer(parcels[0] as Buffer));
+    await peer.deliver(arrayBuffer(parcels[1] as Buffer));
     assert.deepEqual(await again.collectAll(), parcels);
   });
 
@@ -162,7 +163,7 @@ describe('After a new identity key', () => {
       [other, one],
     ] as const) {
       const parcel = await (await newPair(to)).write('hello');
-      await from.deliver(toArrayBuffer(parcel));
+      await from.deliver(arrayBuffer(parcel));
       assert.deepEqual(await to.collectAll(), [parcel]);
     }
   });
@@ -174,7 +175,3 @@ describe('After a new identity key', () => {
     assert.equal(gateway.gateway.identity.id, current);
   });
 });
-
-function toArrayBuffer(octets: Buffer): ArrayBuffer {
-  return octets.buffer.slice(octets.byteOffset, octets.byteOffset + octets.length) as ArrayBuffer;
-}

@@ -20,7 +20,7 @@ import {
   OfficialPrivateGateway,
   type OfficialSender,
 } from '../support/official-client.ts';
-import { deliverOfficially, officialCargo, officialCourier } from '../support/official-courier.ts';
+import { collectOfficially, deliverOfficially, officialCargo, officialCourier } from '../support/official-courier.ts';
 
 const PAUSE = 20;
 
@@ -187,7 +187,7 @@ function restored(open: (vault: Vault) => Promise<Stores>): void {
     function collectCargo(channel: OfficialChannel, cca: Buffer): Promise<OfficialItem[]> {
       return withCourier(async (courier) => {
         const items: OfficialItem[] = [];
-        for await (const cargo of courier.collectCargo(cca)) {
+        for (const cargo of await collectOfficially(courier, cca)) {
           items.push(...(await channel.open(cargo)));
         }
         return items;

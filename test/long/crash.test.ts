@@ -7,7 +7,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Certificate } from '../../src/awala/pki/certificate.ts';
@@ -17,6 +16,7 @@ import { DoctorFault } from '../../src/doctor/fault.ts';
 import { deliverByPoHttp } from '../../src/doctor/internet-endpoint.ts';
 import { PrivateGateway } from '../../src/doctor/private-gateway.ts';
 import { chooseSeed, seededChance } from '../support/chance.ts';
+import { freePort } from '../support/free-port.ts';
 import { projectRoot, temporaryDirectory } from '../support/gateway.ts';
 
 const KILLS = 50;
@@ -46,6 +46,7 @@ test(`no parcel that was accepted is lost when the gateway is killed ${KILLS} ti
   t.diagnostic(`SEED=${seed} gives the same moments`);
   const directory = temporaryDirectory();
   t.after(() => rmSync(directory, { recursive: true, force: true }));
+  // It comes back to the same ports.
   const victim = new Victim(directory, await freePort(), await freePort());
   t.after(() => victim.kill());
   await victim.start();
@@ -312,14 +313,4 @@ function somePayload(chance: () => number): Buffer {
 
 function digest(parcel: Buffer): string {
   return createHash('sha256').update(parcel).digest('hex');
-}
-
-/** A port that nothing listens on now, so that the gateway can come back to it. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -5,6 +5,8 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, suite, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { prefixOf } from '../../src/backends/redis/redis-backends.ts';
 import type { TakenItem } from '../../src/gateway/ports.ts';
 import { metersContract } from '../ports/meters.contract.ts';
 import { signalsContract } from '../ports/signals.contract.ts';
@@ -152,6 +154,85 @@ suite('A Redis cluster of three nodes', needsRedis(), () => {
     assert.deepEqual(heard.sort(), expected.sort());
   });
 
+  test('tells of a gap where a slot moves, also when it is back at once, and brings what comes after', {
+    timeout: 60_000,
+  }, async () => {
+    const name = randomBytes(8).toString('hex');
+    await using near = await redisBackends(url, { name });
+    await using far = await redisBackends(url, { name });
+    await using owners = await slotOwners(nodes);
+    const { channel, slot, owner, another } = await owners.movable(prefixOf(name));
+    let gap = Promise.withResolvers<void>();
+    let heard = Promise.withResolvers<string>();
+    await near.signals.subscribe(
+      channel,
+      (payload) => heard.resolve(`${payload}`),
+      () => gap.resolve(),
+    );
+    const isTold = async (what: string) => {
+      await gap.promise;
+      // What is told while the nodes have not agreed yet may be lost, and a gap is told once more.
+      const again = setInterval(() => far.signals.publish(channel, Buffer.from(what)), 100);
+      try {
+        assert.equal(await heard.promise, what);
+      } finally {
+        clearInterval(again);
+      }
+      gap = Promise.withResolvers();
+      heard = Promise.withResolvers();
+    };
+
+    for (const node of [another, owner, ...owners.all]) {
+      await node.redis.cluster('SETSLOT', slot, 'NODE', another.id);
+    }
+    await isTold('moved');
+
+    // Between the two nobody can ask whose it is: it never moved, for all that anybody sees.
+    const { redis } = another;
+    const both = redis.multi().cluster('SETSLOT', slot, 'NODE', owner.id).cluster('SETSLOT', slot, 'NODE', another.id);
+    assert.deepEqual(await both.exec(), [
+      [null, 'OK'],
+      [null, 'OK'],
+    ]);
+    await isTold('back');
+  });
+
   metersContract('A cluster', open);
   workQueueContract('A cluster', open);
 });
+
+/** A node as the others know it, with a connection to it. */
+interface SlotOwner {
+  readonly id: string;
+  readonly redis: Redis;
+}
+
+/** The nodes of a cluster whose slots were shared out in their order. */
+async function slotOwners(nodes: readonly RedisServer[]) {
+  const all = await Promise.all(
+    nodes.map(async ({ port }): Promise<SlotOwner> => {
+      const redis = new Redis({ port });
+      return { redis, id: String(await redis.cluster('MYID')) };
+    }),
+  );
+  return {
+    all,
+    /** A channel whose slot holds no key, which alone a node lets go of as it is; whose the slot is, and a node whose it is not. */
+    async movable(prefix: string) {
+      for (let number = 0; ; number++) {
+        const channel = `moving/${number}`;
+        const slot = await (all[0] as SlotOwner).redis.cluster('KEYSLOT', prefix + channel);
+        const place = Math.floor(slot / Math.ceil(SLOTS / all.length));
+        const owner = all[place] as SlotOwner;
+        if ((await owner.redis.cluster('COUNTKEYSINSLOT', slot)) === 0) {
+          return { channel, slot, owner, another: all[(place + 1) % all.length] as SlotOwner };
+        }
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const { redis } of all) {
+        redis.disconnect();
+      }
+    },
+  };
+}

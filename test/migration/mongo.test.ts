@@ -15,9 +15,10 @@ import type { MigrationReport } from '../../src/migration/report.ts';
 import { startGcsEmulator } from '../emulators/gcs/gcs-emulator.ts';
 import { projectRoot, startGateway, temporaryDirectory } from '../support/gateway.ts';
 import { IDENTITY_KEY } from '../support/kms.ts';
+import { arrayBuffer } from '../support/octets.ts';
 import { OfficialChannel } from '../support/official-channel.ts';
 import { newOfficialIdentity, OfficialPrivateGateway, officialClient } from '../support/official-client.ts';
-import { deliverOfficially, officialCourier } from '../support/official-courier.ts';
+import { collectOfficially, deliverOfficially, officialCourier } from '../support/official-courier.ts';
 import { type ExtendedJsonForm, putWaitingParcel, ReferenceGateway } from '../support/reference-gateway.ts';
 import { runRelayGateway } from '../support/relay-gateway.ts';
 
@@ -101,7 +102,7 @@ suite('Migration from MongoDB', () => {
       const endpoint = await peer.newEndpoint();
       const sender = await endpoint.authorize(await newOfficialIdentity());
       const byPoWeb = Buffer.from(await endpoint.writeParcel(sender, Buffer.from('by PoWeb')));
-      await peer.deliver(toArrayBuffer(byPoWeb));
+      await peer.deliver(arrayBuffer(byPoWeb));
       assert.deepEqual(await peer.collectAll(), [byPoWeb]);
 
       const channel = await OfficialChannel.of(peer);
@@ -110,7 +111,7 @@ suite('Migration from MongoDB', () => {
       context.after(() => courier.close());
       assert.equal(await deliverOfficially(courier, [await channel.newCargo([byCourier])]), 1);
       await opened.promise;
-      const cargoes = await Array.fromAsync(courier.collectCargo(await channel.newCca()));
+      const cargoes = await collectOfficially(courier, await channel.newCca());
       const items = (await Promise.all(cargoes.map((cargo) => channel.open(cargo)))).flat();
       const of = (type: typeof Parcel | typeof ParcelCollectionAck | typeof CertificateRotation) =>
         items.filter(({ item }) => item instanceof type);
@@ -346,7 +347,3 @@ suite('Migration from MongoDB', () => {
     assert.match(elsewhere.stdout, /KEY_ELSEWHERE\n {2}\S+:2 {2}The identity key is in Cloud KMS/);
   });
 });
-
-function toArrayBuffer(octets: Buffer): ArrayBuffer {
-  return octets.buffer.slice(octets.byteOffset, octets.byteOffset + octets.length) as ArrayBuffer;
-}

@@ -2,8 +2,8 @@
 import { after, before, suite } from 'node:test';
 import { openFirestoreRecords } from '../../src/backends/gcp/firestore/open-firestore.ts';
 import { machineRandom } from '../../src/machine.ts';
+import { PATIENT } from '../support/call-bounds.ts';
 import { type FirestoreEmulator, needsFirestore, newProject, startFirestore } from '../support/firestore-emulator.ts';
-import { PATIENT } from '../support/firestore-records.ts';
 import { openKmsRoom } from '../support/kms.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { identityKeysContract } from './identity-keys.contract.ts';

@@ -42,6 +42,7 @@ export function signalsContract(name: string, open: () => Promise<SignalsUnderTe
       subscriptions[0]?.close();
       under.signals.publish('a', Buffer.from('2'));
       await under.settled();
+      assert.equal(under.signals.isHeard?.('a') ?? true, true);
       subscriptions[2]?.close();
       under.signals.publish('a', Buffer.from('3'));
       await under.settled();

@@ -6,12 +6,12 @@ import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Answer, decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED } from 'dns-packet';
 import { Agent, fetch } from 'undici';
+import { freePort } from './free-port.ts';
 import { needsTool } from './needs-tool.ts';
 import { newTlsCertificate, type TlsCertificate } from './tls-certificate.ts';
 
@@ -118,22 +118,4 @@ async function startDns() {
   dns.bind(0, '127.0.0.1');
   await once(dns, 'listening');
   return { dns, forget: (name: string) => void forgotten.add(name) };
-}
-
-/** Below the ports that the system gives out by itself, so that nobody gets it meanwhile. */
-let nextPort = 20_000 + (process.pid % 10_000);
-
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = nextPort++;
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (isFree) {
-      server.close();
-      await once(server, 'close');
-      return port;
-    }
-  }
 }

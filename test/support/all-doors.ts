@@ -11,7 +11,7 @@ import type { Environment } from '../../src/config.ts';
 import { type InProcessGateway, startGateway } from './gateway.ts';
 import { OfficialChannel } from './official-channel.ts';
 import { newOfficialIdentity, type OfficialEndpoint, OfficialPrivateGateway } from './official-client.ts';
-import { deliverOfficially, officialCargo, officialCourier } from './official-courier.ts';
+import { collectOfficially, deliverOfficially, officialCargo, officialCourier } from './official-courier.ts';
 import { type PoHttpReceiver, startPoHttpReceiver } from './pohttp-receiver.ts';
 import { startTestResolver } from './test-resolver.ts';
 import { newTlsCertificate } from './tls-certificate.ts';
@@ -129,8 +129,7 @@ export async function openAllDoors(environment: Environment = {}): Promise<AllDo
       return (await recipient.privateGateway.collectAll()).length;
     },
     async collectByCourier() {
-      const cargoes = await Array.fromAsync(courier.collectCargo(await recipient.newCca()));
-      return cargoes.length;
+      return (await collectOfficially(courier, await recipient.newCca())).length;
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };

@@ -96,9 +96,9 @@ export class CargoRecipient {
     );
   }
 
-  /** Reads cargo as the strictest of clients. */
-  open(cargo: Buffer, authorization: Certificate = this.authorization): StrictlyReadCargo {
-    return readCargoStrictly(cargo, {
+  /** Reads cargo, or its pieces, as the strictest of clients. */
+  open(cargo: Buffer | readonly Uint8Array[], authorization: Certificate = this.authorization): StrictlyReadCargo {
+    return readCargoStrictly(Buffer.isBuffer(cargo) ? cargo : Buffer.concat(cargo), {
       certificate: this.node.certificate,
       authorization,
       now: this.now(),

@@ -7,6 +7,7 @@ import { RamfType } from '../../src/awala/ramf/ramf-message.ts';
 import { type RamfFields, writeParcel, writeRamfMessage } from '../../src/awala/ramf/write-ramf.ts';
 import type { PublicSessionKey, SessionKeyPair } from '../../src/awala/session-key.ts';
 import { CargoDelivery } from '../../src/gateway/cargo/cargo-delivery.ts';
+import { CargoLoads } from '../../src/gateway/cargo/cargo-loads.ts';
 import { CargoProcessing } from '../../src/gateway/cargo/cargo-processing.ts';
 import { CargoStorage } from '../../src/gateway/cargo/cargo-storage.ts';
 import { CollectedParcels } from '../../src/gateway/cargo/collected-parcels.ts';
@@ -34,6 +35,7 @@ export interface CargoRoom extends AsyncDisposable {
   readonly revocations: Revocations;
   readonly cargo: CargoStorage;
   readonly collected: CollectedParcels;
+  readonly loads: CargoLoads;
   readonly parcels: ParcelDelivery;
   readonly delivery: CargoDelivery;
   readonly processing: CargoProcessing;
@@ -64,6 +66,7 @@ export async function openCargoRoom(options: CargoRoomOptions = {}): Promise<Car
   });
   const collected = new CollectedParcels({ records, meters, clock });
   const parcels = new ParcelDelivery({ identity, storage, meters, certificates, clock, revocations });
+  const loads = new CargoLoads({ records });
   const { mailboxes } = storage;
   return {
     room,
@@ -72,6 +75,7 @@ export async function openCargoRoom(options: CargoRoomOptions = {}): Promise<Car
     revocations,
     cargo,
     collected,
+    loads,
     parcels,
     delivery: new CargoDelivery({ identity, storage: cargo, revocations, certificates, clock }),
     processing: new CargoProcessing({
@@ -80,6 +84,7 @@ export async function openCargoRoom(options: CargoRoomOptions = {}): Promise<Car
       sessions,
       delivery: parcels,
       collected,
+      loads,
       mailboxes,
       revocations,
       certificates,

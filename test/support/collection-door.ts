@@ -8,6 +8,7 @@ import { parcelAtRest } from '../../src/gateway/parcel-at-rest.ts';
 import { ParcelCollections } from '../../src/gateway/parcel-collections.ts';
 import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
 import type { ObjectStore, Signals } from '../../src/gateway/ports.ts';
+import { QueueRoom } from '../../src/gateway/queue-room.ts';
 import {
   type CollectionDoor,
   type CollectionDoorParts,
@@ -22,6 +23,10 @@ import { type TestChain, testChain, testParcel } from './pki.ts';
 export interface CollectionDoorOptions extends Partial<Omit<CollectionDoorParts, 'collections' | 'limits'>> {
   readonly rates?: Partial<AddressRates>;
   readonly http?: Partial<HttpServerOptions>;
+  /** How many collections one private gateway may have open. */
+  readonly openPerPeer?: number;
+  /** What the queues of all collections may take in memory. */
+  readonly queueOctets?: number;
   /** Puts something between the gateway and its stores. */
   readonly objects?: (objects: ObjectStore) => ObjectStore;
   readonly signals?: (signals: Signals) => Signals;
@@ -47,7 +52,7 @@ export interface TestCollectionDoor extends AsyncDisposable {
 }
 
 export async function openCollectionDoor(options: CollectionDoorOptions = {}): Promise<TestCollectionDoor> {
-  const { rates, http, objects, signals, ...parts } = options;
+  const { rates, http, openPerPeer, queueOctets, objects, signals, ...parts } = options;
   const room = await openGatewayRoom();
   const certificates = new CertificateCache();
   const { backends, clock, identity } = room;
@@ -62,7 +67,14 @@ export async function openCollectionDoor(options: CollectionDoorOptions = {}): P
   const { log, lines } = logLines();
   const server = await createHttpServer({ name: 'collection', host: '127.0.0.1', port: 0, log, ...http });
   const door = serveCollection(server, {
-    collections: new ParcelCollections({ identity, storage, certificates, clock }),
+    collections: new ParcelCollections({
+      identity,
+      storage,
+      certificates,
+      clock,
+      ...(openPerPeer !== undefined && { openPerPeer }),
+      ...(queueOctets !== undefined && { room: new QueueRoom(queueOctets) }),
+    }),
     limits: new AddressLimits({ meters: backends.meters, clock, ...(rates && { rates }) }),
     ...parts,
   });

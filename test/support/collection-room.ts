@@ -27,6 +27,10 @@ export class Outlet implements CollectionOutlet {
     this.wake?.();
   }
 
+  supersede(): void {
+    this.fail(new Error('Superseded'));
+  }
+
   complete(): void {
     this.isComplete = true;
     this.wake?.();
@@ -85,7 +89,9 @@ export async function openCollectionRoom(): Promise<CollectionRoom> {
     meters: backends.meters,
     clock,
   });
-  const collections = new ParcelCollections({ identity, storage, certificates: new CertificateCache(), clock });
+  // A test opens as many of the one private gateway as it likes.
+  const certificates = new CertificateCache();
+  const collections = new ParcelCollections({ identity, storage, certificates, clock, openPerPeer: 0 });
   let puts = 0;
   const countWaiting = async () => (await Array.fromAsync(backends.objects.list(`mailboxes/${PEER}/`))).length;
   // The mailbox is known to be empty, or the first put would count it, and wait for a listing that the test holds.

@@ -8,8 +8,8 @@ import path from 'node:path';
 import type { TestOptions } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type BoundProcess, startBoundProcess } from './bound-process.ts';
+import { freePort } from './free-port.ts';
 import { findCommand, needsTool } from './needs-tool.ts';
-import { freePort } from './redis-server.ts';
 
 const COMMAND = 'fake-gcs-server';
 const HOW_TO_GET = 'go install github.com/fsouza/fake-gcs-server@v1.56.1';

@@ -11,8 +11,8 @@ import path from 'node:path';
 import type { TestOptions } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startBoundProcess } from './bound-process.ts';
+import { freePort } from './free-port.ts';
 import { needsTool } from './needs-tool.ts';
-import { freePort } from './redis-server.ts';
 
 /** Where the Cloud SDK has it, below its root. */
 const JAR = 'platform/cloud-firestore-emulator/cloud-firestore-emulator.jar';

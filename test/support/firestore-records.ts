@@ -3,12 +3,10 @@ import type { CallBounds } from '../../src/backends/gcp/calls.ts';
 import { openFirestoreRecords } from '../../src/backends/gcp/firestore/open-firestore.ts';
 import type { FirestoreRecords } from '../../src/backends/gcp/firestore/records.ts';
 import { machineRandom } from '../../src/machine.ts';
+import { PATIENT } from './call-bounds.ts';
 import { newProject } from './firestore-emulator.ts';
 import { type GrpcProxy, startGrpcProxy } from './grpc-proxy.ts';
 import { ManualClock } from './manual-clock.ts';
-
-/** So long that a busy machine spoils nothing; milliseconds. */
-export const PATIENT: CallBounds = { attempt: 20_000, total: 60_000 };
 
 export interface FirestoreRoom extends AsyncDisposable {
   readonly project: string;

@@ -11,8 +11,8 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
+import { freePort } from './free-port.ts';
 
 /** What becomes of one call. */
 export type Fate =
@@ -86,8 +86,10 @@ export async function startGrpcProxy(
     });
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
-    return (server.address() as AddressInfo).port;
   };
+  // It comes back where it was.
+  const port = await freePort();
+  await listen(port);
   const goAway = async () => {
     const closed = once(server, 'close');
     server.close();
@@ -120,7 +122,7 @@ export async function startGrpcProxy(
     }
   };
   const proxy: GrpcProxy = {
-    host: `127.0.0.1:${await listen(0)}`,
+    host: `127.0.0.1:${port}`,
     get counts() {
       return counts;
     },
@@ -129,9 +131,7 @@ export async function startGrpcProxy(
     },
     decide: () => 'pass',
     goAway,
-    async comeBack() {
-      await listen(Number(this.host.split(':')[1]));
-    },
+    comeBack: () => listen(port),
     async [Symbol.asyncDispose]() {
       if (server.listening) {
         await goAway();

@@ -12,6 +12,7 @@ import {
   type PrivateInternetGatewayChannel,
 } from '@relaycorp/relaynet-core';
 import { readCertificate } from '../../src/awala/pki/certificate.ts';
+import { arrayBuffer } from './octets.ts';
 import { OfficialPrivateGateway } from './official-client.ts';
 import { readCargoStrictly } from './strict-cargo.ts';
 
@@ -84,7 +85,7 @@ export class OfficialChannel {
    * the other stack.
    */
   async open(bytes: Buffer): Promise<OfficialItem[]> {
-    const cargo = await Cargo.deserialize(toArrayBuffer(bytes));
+    const cargo = await Cargo.deserialize(arrayBuffer(bytes));
     await this.node.validateMessage(cargo, await this.channel.getCDAIssuers());
     this.openStrictly(bytes, Buffer.from(cargo.senderCertificate.serialize()));
     const { messages } = await this.node.unwrapMessagePayload<CargoMessageSet>(cargo);
@@ -104,8 +105,4 @@ export class OfficialChannel {
       sessionKey: (keyId) => this.stores.privateKeyStore.sessionKeys[keyId.toString('hex')]?.keySerialized,
     });
   }
-}
-
-function toArrayBuffer(octets: Buffer): ArrayBuffer {
-  return octets.buffer.slice(octets.byteOffset, octets.byteOffset + octets.length) as ArrayBuffer;
 }

@@ -1,13 +1,8 @@
 /** A real Prometheus of a test's own, which scrapes what it is told to. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import type { TestOptions } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { stringify } from 'yaml';
+import { startHttpProgram } from './http-program.ts';
 import { needsTool } from './needs-tool.ts';
 
 const POLL = 50;
@@ -37,32 +32,24 @@ export interface Prometheus extends AsyncDisposable {
  * @param rules contents of a rules file
  */
 export async function startPrometheus(target: string | readonly object[], rules: string): Promise<Prometheus> {
-  const directory = mkdtempSync(path.join(tmpdir(), 'prometheus-'));
-  writeFileSync(path.join(directory, 'rules.yaml'), rules);
   const config = {
     global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
     rule_files: ['rules.yaml'],
     scrape_configs:
       typeof target === 'string' ? [{ job_name: 'relay-gateway', static_configs: [{ targets: [target] }] }] : target,
   };
-  const file = path.join(directory, 'prometheus.yaml');
-  writeFileSync(file, stringify(config));
-  const address = `127.0.0.1:${await freePort()}`;
-  const child = spawn(
-    'prometheus',
-    [`--config.file=${file}`, `--storage.tsdb.path=${directory}/data`, `--web.listen-address=${address}`],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
-  );
-  let errors = '';
-  child.stderr.on('data', (text) => {
-    errors += text;
+  const program = await startHttpProgram('prometheus', {
+    files: { 'prometheus.yaml': stringify(config), 'rules.yaml': rules },
+    parametersOf: (address, directory) => [
+      `--config.file=${directory}/prometheus.yaml`,
+      `--storage.tsdb.path=${directory}/data`,
+      `--web.listen-address=${address}`,
+    ],
+    ready: '/-/ready',
   });
-  const kill = () => child.kill('SIGKILL');
-  process.once('exit', kill);
-  await ready(child, `http://${address}/-/ready`, () => errors);
 
   const query = async (text: string): Promise<QueryResult[]> => {
-    const response = await fetch(`http://${address}/api/v1/query?query=${encodeURIComponent(text)}`);
+    const response = await fetch(`http://${program.address}/api/v1/query?query=${encodeURIComponent(text)}`);
     const answer = (await response.json()) as {
       status: string;
       error?: string;
@@ -84,36 +71,6 @@ export async function startPrometheus(target: string | readonly object[], rules:
         await pause(POLL);
       }
     },
-    async [Symbol.asyncDispose]() {
-      const exited = child.exitCode === null ? once(child, 'exit') : undefined;
-      kill();
-      await exited;
-      process.off('exit', kill);
-      rmSync(directory, { recursive: true, force: true });
-    },
+    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
-}
-
-/** Resolves when a program of a test answers. @throws Error with what it said, when it ends before */
-export async function ready(child: ChildProcess, url: string, errors: () => string): Promise<void> {
-  for (;;) {
-    if (child.exitCode !== null) {
-      throw new Error(`${child.spawnfile} ended with ${child.exitCode}:\n${errors()}`);
-    }
-    const response = await fetch(url).catch(() => undefined);
-    if (response?.ok) {
-      return;
-    }
-    await pause(POLL);
-  }
-}
-
-/** A port of the loopback where nothing listens at the moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -1,7 +1,7 @@
 /** What stands before a server and can be switched off: then nobody listens there, or nobody says anything. */
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { freePort } from './free-port.ts';
 
 export interface Switch extends AsyncDisposable {
   readonly port: number;
@@ -14,7 +14,7 @@ export interface Switch extends AsyncDisposable {
 
 /** Starts one, switched on unless told otherwise. */
 export async function startSwitch(targetPort: number, { isOn = true } = {}): Promise<Switch> {
-  const port = await quietPort();
+  const port = await freePort();
   const sockets = new Set<Socket>();
   let server: Server | undefined;
   let isHushed = false;
@@ -76,20 +76,4 @@ export async function startSwitch(targetPort: number, { isOn = true } = {}): Pro
     },
     [Symbol.asyncDispose]: close,
   };
-}
-
-/** A free port that the machine gives to nobody by itself, so that it stays free while the switch is off. */
-async function quietPort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(10_000, 30_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (isFree) {
-      server.close();
-      await once(server, 'close');
-      return port;
-    }
-  }
 }

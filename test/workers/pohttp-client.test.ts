@@ -8,6 +8,7 @@ import type { DeliveryFault, DeliveryFaultCode } from '../../src/gateway/deliver
 import type { MayDial } from '../../src/workers/internet-delivery/dialler.ts';
 import { DnsOverHttps } from '../../src/workers/internet-delivery/dns-over-https.ts';
 import { PoHttpClient } from '../../src/workers/internet-delivery/pohttp-client.ts';
+import { freePort } from '../support/free-port.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { type Answering, type PoHttpReceiver, startPoHttpReceiver } from '../support/pohttp-receiver.ts';
 import { NO_NAME, SERVER_FAILURE, startTestResolver, type TestResolver } from '../support/test-resolver.ts';
@@ -101,7 +102,7 @@ test('Connections are kept for the next parcel, and what the DNS said for as lon
 
 test('Hosts that cannot be reached are looked for anew', async () => {
   await using room = await openRoom();
-  room.resolver.setServices(ADDRESS, [{ target: HOST, port: await closedPort() }]);
+  room.resolver.setServices(ADDRESS, [{ target: HOST, port: await freePort() }]);
   await assert.rejects(room.client.deliver(ADDRESS, PARCEL), faultWith('CONNECTION_FAILED'));
   room.resolver.setServices(ADDRESS, [{ target: HOST, port: room.receiver.port }]);
   await room.client.deliver(ADDRESS, PARCEL);
@@ -155,7 +156,7 @@ test('An Internet address that is no domain name is refused for good, and nobody
 
 test('Targets are tried by priority, and the next one when one cannot be reached', async () => {
   await using room = await openRoom();
-  const closed = await closedPort();
+  const closed = await freePort();
   room.resolver.setAddresses('first.hosts.example', ['127.0.0.1']);
   room.resolver.setServices(ADDRESS, [
     { target: HOST, port: room.receiver.port, priority: 20 },
@@ -319,13 +320,3 @@ test('No more connections are opened to one host than it is allowed', async () =
   assert.equal(room.receiver.posts.length, 6);
   assert.equal(room.receiver.connections, 2);
 });
-
-/** A port that nothing listens on. */
-async function closedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}

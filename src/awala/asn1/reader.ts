@@ -220,6 +220,11 @@ export class BerElement {
 
   /** An INTEGER from 0 to 2^48 - 1, whatever its tag. */
   unsigned(): number {
+    // Nearly all are as short as this, and need no view of their octets.
+    const first = this.source.bytes[this.contentStart];
+    if (this.contentLength === 1 && !this.isConstructed && first !== undefined && first < 0x80) {
+      return first;
+    }
     const octets = this.unsignedOctets();
     if (octets.length > 6) {
       throw malformed(this.start, 'INTEGER is too large');

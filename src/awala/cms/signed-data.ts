@@ -179,12 +179,19 @@ function readSignerIdentifier(fields: BerCursor): SignerIdentifier {
   }
   const issuerAndSerial = fields.next().sequence();
   const issuer = issuerAndSerial.next();
-  const issuerName = issuer.raw;
-  const serialNumber = issuerAndSerial.last(Tag.INTEGER).integerOctets().toString('hex');
+  const serial = issuerAndSerial.last(Tag.INTEGER);
+  let serialNumber: string | undefined;
+  const hasSerial = (certificate: Certificate) => {
+    if (serial.equals(certificate.serialNumberField)) {
+      return true;
+    }
+    serialNumber ??= serial.integerOctets().toString('hex');
+    return certificate.serialNumber === serialNumber;
+  };
   return (certificate) =>
-    certificate.serialNumber === serialNumber &&
+    hasSerial(certificate) &&
     // The same name may come in another string type.
-    (certificate.issuerName.equals(issuerName) || certificate.issuerId === readCommonName(issuer));
+    (issuer.equals(certificate.issuerName) || certificate.issuerId === readCommonName(issuer));
 }
 
 /** Reads the signed attributes (RFC 5652, section 11) and gives the content's digest. */

@@ -19,6 +19,8 @@ const KEY_LENGTH = 16;
 export class CertificateCache {
   private readonly recent: Segment;
   private readonly frequent: Segment;
+  /** Those in either segment: the very objects, found without a look at their bytes. */
+  private readonly held = new Set<Certificate>();
 
   /** @param maxOctets about how much memory it may take; 64 MiB holds some 13,000 certificates */
   constructor(maxOctets: number = 64 * 1024 * 1024) {
@@ -29,7 +31,7 @@ export class CertificateCache {
 
   /** How many certificates it holds. */
   get size(): number {
-    return this.recent.size + this.frequent.size;
+    return this.held.size;
   }
 
   /**
@@ -51,67 +53,97 @@ export class CertificateCache {
     }
     this.recent.delete(key);
     for (const demoted of this.frequent.add(key, recent)) {
-      this.recent.add(keyOf(demoted.raw), demoted);
+      this.addRecent(keyOf(demoted.raw), demoted);
     }
     return recent;
   }
 
   /** Keeps a certificate. The caller has verified that a path leads from it to a trusted certificate. */
   remember(certificate: Certificate): void {
+    if (this.held.has(certificate)) {
+      return;
+    }
     const key = keyOf(certificate.raw);
     if (!this.frequent.get(key, certificate.raw) && !this.recent.get(key, certificate.raw)) {
-      this.recent.add(key, certificate);
+      this.held.add(certificate);
+      this.addRecent(key, certificate);
+    }
+  }
+
+  private addRecent(key: string, certificate: Certificate): void {
+    for (const dropped of this.recent.add(key, certificate)) {
+      this.held.delete(dropped);
     }
   }
 }
 
-/** A table that drops what was used least recently when it is full. */
+interface Entry {
+  readonly certificate: Certificate;
+  /** Since it last was the oldest. */
+  isUsed: boolean;
+}
+
+/**
+ * A table that drops the oldest when it is full, unless it was used: that one is spared once and then counts as the
+ * newest. So a look at an entry changes nothing but a mark, where exact order would have the table rebuilt over and over.
+ */
 class Segment {
   private readonly maxOctets: number;
   private octets = 0;
-  /** In order of use: a Map keeps the order of insertion. */
-  private readonly entries = new Map<string, Certificate>();
+  /** Oldest first: a Map keeps the order of insertion. */
+  private readonly entries = new Map<string, Entry>();
 
   constructor(maxOctets: number) {
     this.maxOctets = maxOctets;
   }
 
-  get size(): number {
-    return this.entries.size;
-  }
-
   get(key: string, bytes: Buffer): Certificate | undefined {
     const found = this.entries.get(key);
-    if (!found?.raw.equals(bytes)) {
+    if (!found?.certificate.raw.equals(bytes)) {
       return undefined;
     }
-    this.entries.delete(key);
-    this.entries.set(key, found);
-    return found;
+    found.isUsed = true;
+    return found.certificate;
   }
 
-  /** Adds an entry and gives those that had to leave for it. */
+  /** Adds an entry and gives those that had to leave for it, another under the same key among them. */
   add(key: string, certificate: Certificate): Certificate[] {
-    this.delete(key);
-    this.entries.set(key, certificate);
-    this.octets += cost(certificate);
     const left: Certificate[] = [];
+    const former = this.delete(key);
+    if (former) {
+      left.push(former.certificate);
+    }
+    // Spared while room is made for it.
+    const added = { certificate, isUsed: true };
+    this.insert(key, added);
     for (const [oldestKey, oldest] of this.entries) {
       if (this.octets <= this.maxOctets) {
         break;
       }
       this.delete(oldestKey);
-      left.push(oldest);
+      if (oldest.isUsed) {
+        oldest.isUsed = false;
+        this.insert(oldestKey, oldest);
+      } else {
+        left.push(oldest.certificate);
+      }
     }
+    added.isUsed = false;
     return left;
   }
 
-  delete(key: string): void {
+  delete(key: string): Entry | undefined {
     const entry = this.entries.get(key);
     if (entry) {
       this.entries.delete(key);
-      this.octets -= cost(entry);
+      this.octets -= cost(entry.certificate);
     }
+    return entry;
+  }
+
+  private insert(key: string, entry: Entry): void {
+    this.entries.set(key, entry);
+    this.octets += cost(entry.certificate);
   }
 }
 

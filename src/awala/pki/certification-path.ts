@@ -67,11 +67,10 @@ function extend(
   forged: Certificate[],
 ): readonly Certificate[] | undefined {
   const subject = path.at(-1) as Certificate;
-  const issuers = (candidates: readonly Certificate[]) =>
-    candidates.filter((issuer) => mayIssue(issuer, subject, path.length, search));
-  const anchors = issuers(search.trusted);
-  const others = path.length < MAX_PATH - 1 ? issuers(search.intermediates) : [];
-  const [issuer] = [...anchors, ...others];
+  const isIssuer = (candidate: Certificate) => mayIssue(candidate, subject, path.length, search);
+  const intermediates = path.length < MAX_PATH - 1 ? search.intermediates : [];
+  const anchor = search.trusted.find(isIssuer);
+  const issuer = anchor ?? intermediates.find(isIssuer);
   if (!issuer) {
     return undefined;
   }
@@ -80,11 +79,11 @@ function extend(
     forged.push(subject);
     return undefined;
   }
-  if (anchors[0]) {
-    return [...path, anchors[0]];
+  if (anchor) {
+    return [...path, anchor];
   }
-  for (const other of others) {
-    const found = path.includes(other) ? undefined : extend([...path, other], search, forged);
+  for (const other of intermediates) {
+    const found = isIssuer(other) && !path.includes(other) ? extend([...path, other], search, forged) : undefined;
     if (found) {
       return found;
     }

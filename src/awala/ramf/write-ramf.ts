@@ -38,9 +38,19 @@ export async function writeRamfMessage(
   sender: Signer,
   authorities: readonly Certificate[] = [],
 ): Promise<Buffer> {
+  return Buffer.concat(await ramfMessagePieces(type, fields, sender, authorities));
+}
+
+/** As `writeRamfMessage`, in pieces, among them those of the payload: to be joined by whoever sends it. */
+export async function ramfMessagePieces(
+  type: number,
+  fields: RamfFields,
+  sender: Signer,
+  authorities: readonly Certificate[] = [],
+): Promise<Uint8Array[]> {
   checkFields(fields);
   const content = refusingAs('RAMF_MALFORMED', 'RAMF message', () => serialize(fields));
-  return Buffer.concat([messagePrefix(type), ...(await signData(content, sender, { certificates: authorities }))]);
+  return [messagePrefix(type), ...(await signData(content, sender, { certificates: authorities }))];
 }
 
 /** Serializes a parcel; see `writeRamfMessage`. The sender's certificate is its delivery authorization (PDA). */

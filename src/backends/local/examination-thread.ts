@@ -12,7 +12,7 @@ import { type Examination, MOST_DAMAGED_KEYS } from './examination.ts';
 import { DELETE, offsetOf, type Place, segmentOf } from './log-records.ts';
 import type { FileName } from './schema.ts';
 import { readSegment } from './segment-reader.ts';
-import { segmentFile, segmentNumbers } from './segments.ts';
+import { openIfThere, segmentFile, segmentNumbers } from './segments.ts';
 import type { SqlValue } from './writer-messages.ts';
 
 /** Rows, or octets of bodies, of one read transaction. */
@@ -137,13 +137,17 @@ function keysBehindIndex(): Set<string> {
   const progress = Number(objects.prepare('SELECT place FROM progress').get()?.['place'] ?? 0);
   const keys = new Set<string>();
   for (const number of segmentNumbers(paths.messages).filter((each) => each >= segmentOf(progress))) {
-    const fd = openSync(segmentFile(paths.messages, number), 'r');
+    const fd = openIfThere(segmentFile(paths.messages, number));
+    if (fd === undefined) {
+      // It was removed since its name was read: nothing was alive in it.
+      continue;
+    }
     const from = number === segmentOf(progress) ? offsetOf(progress) : 0;
-    for (const { head } of readSegment(fd, { from, end: fstatSync(fd).size })) {
-      if (head[0] === DELETE) {
-        keys.delete(head[2]);
-      } else {
-        keys.add(head[2]);
+    for (const record of readSegment(fd, { from, end: fstatSync(fd).size })) {
+      if (record?.head[0] === DELETE) {
+        keys.delete(record.head[2]);
+      } else if (record) {
+        keys.add(record.head[2]);
       }
     }
     closeSync(fd);

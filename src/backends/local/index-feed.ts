@@ -5,8 +5,10 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { StoreError } from '../../gateway/ports.ts';
 import { type Head, type Place, placeOf } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
-import type { Row } from './reader.ts';
+import type { Quarantine } from './quarantine.ts';
+import type { Row, Tuple } from './reader.ts';
 import type { RecentChange, RecentChanges } from './recent-changes.ts';
+import type { SegmentDamage } from './segments.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import type { SqlValue } from './writer-messages.ts';
 
@@ -40,6 +42,7 @@ export class IndexFeed {
   private readonly files: StoreFiles;
   private readonly log: MessageLog;
   private readonly recent: RecentChanges;
+  private readonly quarantine: Quarantine;
   private readonly report: StoreLog;
   private waiting: Waiting[] = [];
   private octets = 0;
@@ -57,10 +60,17 @@ export class IndexFeed {
   private restoring = 0;
   private isClosed = false;
 
-  constructor(parts: { files: StoreFiles; log: MessageLog; recent: RecentChanges; report: StoreLog }) {
+  constructor(parts: {
+    files: StoreFiles;
+    log: MessageLog;
+    recent: RecentChanges;
+    quarantine: Quarantine;
+    report: StoreLog;
+  }) {
     this.files = parts.files;
     this.log = parts.log;
     this.recent = parts.recent;
+    this.quarantine = parts.quarantine;
     this.report = parts.report;
   }
 
@@ -132,49 +142,74 @@ export class IndexFeed {
   }
 
   /** Rows of the index; where there are none, once all is in it again. @throws StoreError */
-  async find(sql: string, ...parameters: SqlValue[]): Promise<Row[]> {
-    const rows = await this.files.read('objects', sql, ...parameters);
+  find(sql: string, ...parameters: SqlValue[]): Promise<Row[]> {
+    return this.findWhole(() => this.files.read('objects', sql, ...parameters));
+  }
+
+  /** As `find`, with each row in the order of its columns. @throws StoreError */
+  findTuples(sql: string, ...parameters: SqlValue[]): Promise<Tuple[]> {
+    return this.findWhole(() => this.files.readTuples('objects', sql, ...parameters));
+  }
+
+  private async findWhole<Found>(read: () => Promise<Found[]>): Promise<Found[]> {
+    const rows = await read();
     if (rows.length > 0 || this.restoring === 0) {
       return rows;
     }
     await this.whenRestored();
-    return await this.files.read('objects', sql, ...parameters);
+    return await read();
   }
 
   /**
    * Brings the index up to the whole log, from a place on, while the store is in use.
    *
-   * @param options as for reading the log
-   * @returns the greatest version that was seen
+   * @param keys where all but these is in it already
+   * @returns the greatest version that was seen, and whether all could be read
    */
-  async rebuild(from: Place, options: Parameters<MessageLog['records']>[1] = {}): Promise<number> {
+  async rebuild(from: Place, keys?: ReadonlySet<string>): Promise<{ last: number; isWhole: boolean }> {
     const { repairsOfObjects } = this.files;
+    const damages = new Map<Place, SegmentDamage>();
+    const onDamage = (damage: SegmentDamage) => damages.set(placeOf(damage.segment, damage.from), damage);
     let last = 0;
     let heads: string[] = [];
     let octets = 0;
     let place = from;
     for (let before = -1; place !== before; ) {
       before = place;
-      for (const { head, segment, end, bodyOctets } of this.log.records(place, options)) {
-        heads.push(placed(head, placeOf(segment, end - bodyOctets)));
-        last = Math.max(last, head[1]);
-        place = placeOf(segment, end);
-        octets += bodyOctets;
-        if (heads.length === TURN_RECORDS || octets >= TURN_OCTETS) {
+      for (const record of this.log.records(place, { verifiesBodies: true, onDamage })) {
+        if (record) {
+          const { head, segment, end, bodyOctets } = record;
+          place = placeOf(segment, end);
+          octets += bodyOctets;
+          if (!keys || keys.has(head[2])) {
+            heads.push(placed(head, placeOf(segment, end - bodyOctets)));
+            last = Math.max(last, head[1]);
+          }
+        }
+        const isTurnOver = heads.length === TURN_RECORDS || octets >= TURN_OCTETS;
+        if (isTurnOver) {
           await this.files.index(`[${heads.join(',')}]`, undefined, true);
           heads = [];
           octets = 0;
+        }
+        if (isTurnOver || !record) {
           await setImmediate();
         }
       }
     }
+    if (keys) {
+      await this.files.index(`[${heads.join(',')}]`, undefined, true);
+      return { last, isWhole: true };
+    }
+    // Before the index says that it has all: what cannot be read now is not to be forgotten.
+    await this.tellDamage([...damages.values()]);
     // What came since the log was read to its end waits to be sent anyway.
     if (this.waiting.length === 0) {
       this.sent = Math.max(this.sent, place);
     }
     // What waits is applied once more: killed between a put and its deletion, the next start must go on before both.
     await this.files.index(`[${heads.join(',')}]`, Math.min(this.sent, place), true, repairsOfObjects);
-    return last;
+    return { last, isWhole: damages.size === 0 };
   }
 
   /** Ends when the index has all, if it can. */
@@ -185,10 +220,19 @@ export class IndexFeed {
     clearTimeout(this.timer);
   }
 
+  private async tellDamage(damages: readonly SegmentDamage[]): Promise<void> {
+    for (const { segment, from, to, isUnreadable } of damages) {
+      if (!isUnreadable) {
+        this.report.warn({ segment, from, to }, 'Octets of the log of messages cannot be read');
+      }
+    }
+    await this.quarantine.keepUnread(damages.filter(({ isUnreadable }) => isUnreadable));
+  }
+
   private async rebuildUntilDone(): Promise<void> {
     while (!this.isClosed) {
       try {
-        await this.rebuild(0, { verifiesBodies: true });
+        await this.rebuild(0);
         return;
       } catch (error) {
         this.report.error({ reason: (error as Error).message }, 'The index cannot be rebuilt');

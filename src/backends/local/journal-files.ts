@@ -34,7 +34,7 @@ export class JournalFiles {
   private waiting: string[] = [];
   private waitingOctets = 0;
   private current: FileHandle | undefined;
-  private writing: Promise<void> | undefined;
+  private writing: Promise<void> = Promise.resolve();
   private hasFailed = false;
 
   constructor(parts: { folder: string; name: string; maxOctets: number; log: StoreLog }) {
@@ -53,11 +53,12 @@ export class JournalFiles {
     }
   }
 
-  /** Writes what waits; what cannot be written is lost. Never rejects. */
+  /**
+   * Writes what waits now, in one piece; what cannot be written is lost. What comes meanwhile waits for the next call: a
+   * write for every few lines would cost more than all else about them. Never rejects.
+   */
   write(): Promise<void> {
-    this.writing ??= this.writeAll().finally(() => {
-      this.writing = undefined;
-    });
+    this.writing = this.writing.then(() => this.writeWaiting());
     return this.writing;
   }
 
@@ -75,21 +76,22 @@ export class JournalFiles {
     this.current = undefined;
   }
 
-  private async writeAll(): Promise<void> {
-    while (this.waiting.length > 0) {
-      const octets = Buffer.from(this.waiting.join(''));
-      this.waiting = [];
-      this.waitingOctets = 0;
-      try {
-        await this.append(octets);
-        this.hasFailed = false;
-      } catch (error) {
-        await this.current?.close().catch(() => undefined);
-        this.current = undefined;
-        if (!this.hasFailed) {
-          this.hasFailed = true;
-          this.log.warn({ folder: this.folder, reason: (error as Error).message }, 'The journal cannot be written');
-        }
+  private async writeWaiting(): Promise<void> {
+    if (this.waiting.length === 0) {
+      return;
+    }
+    const octets = Buffer.from(this.waiting.join(''));
+    this.waiting = [];
+    this.waitingOctets = 0;
+    try {
+      await this.append(octets);
+      this.hasFailed = false;
+    } catch (error) {
+      await this.current?.close().catch(() => undefined);
+      this.current = undefined;
+      if (!this.hasFailed) {
+        this.hasFailed = true;
+        this.log.warn({ folder: this.folder, reason: (error as Error).message }, 'The journal cannot be written');
       }
     }
   }

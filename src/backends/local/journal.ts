@@ -54,7 +54,6 @@ export class LocalJournal implements Journal, AsyncDisposable {
       return;
     }
     const files = entry.event === 'refused' ? this.refusals : this.ways;
-    // An entry is never empty. Copying it for the sake of the time would cost as much again.
     files.add(`{"time":${this.clock.now()},${JSON.stringify(entry).slice(1)}\n`);
     this.timer ??= setTimeout(() => {
       this.timer = undefined;

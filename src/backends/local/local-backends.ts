@@ -105,7 +105,7 @@ export async function openLocalBackends({
   const verify = () =>
     files.verify().catch((error: Error) => log.error({ reason: error.message }, 'Store files could not be verified'));
   void verify();
-  const tidyUp = async (isThorough: boolean) => {
+  const tidyUpNow = async (isThorough: boolean) => {
     meters.forgetIdle();
     await objects.deleteExpired();
     await records.deleteExpired();
@@ -123,6 +123,13 @@ export async function openLocalBackends({
         break;
       }
     }
+  };
+  // One at a time: two compactions at once would move each message twice.
+  let tidied: Promise<unknown> = Promise.resolve();
+  const tidyUp = (isThorough: boolean): Promise<void> => {
+    const round = tidied.then(() => tidyUpNow(isThorough));
+    tidied = round.catch(() => {});
+    return round;
   };
   const resources = opened.move();
   return {

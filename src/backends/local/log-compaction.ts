@@ -6,11 +6,12 @@ import { setImmediate } from 'node:timers/promises';
 import { StoreError } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import type { IndexFeed } from './index-feed.ts';
-import { DELETE, MOVE, type Place, placeOf } from './log-records.ts';
+import { DELETE, MOVE, type ObjectHead, type Place, placeOf, segmentOf } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
-import type { LogRecord } from './segment-reader.ts';
-import type { Segment } from './segments.ts';
+import { isDiskError } from './segment-reader.ts';
+import type { Segment, SegmentRecord } from './segments.ts';
 import type { StoreFiles } from './store-files.ts';
+import { UNREAD_STRETCHES } from './unread-stretches.ts';
 
 /** A segment of which less than this share is alive is emptied. */
 const LEAST_LIVE_SHARE = 0.6;
@@ -56,18 +57,32 @@ export async function compactLog(parts: Parts, isThorough: boolean): Promise<voi
 
 async function removeDead(parts: Parts): Promise<void> {
   const { files, log, feed } = parts;
+  const { repairsOfObjects } = files;
   await feed.flush();
-  const after = await lookAtIndex(files);
-  const dead = indexedSegments(log, after).filter(({ number }) => (after.live.get(number) ?? 0) <= 0);
+  const state = await lookAtIndex(files);
+  const dead: number[] = [];
+  for (const segment of indexedSegments(log, state)) {
+    // That nothing counts is not enough to go by: damage to the index may have made the count wrong.
+    if ((state.live.get(segment.number) ?? 0) <= 0 && (await empty(parts, segment)) === 0) {
+      dead.push(segment.number);
+    }
+  }
   // Without power, the index may fall back to where it was durable: nothing that it led to there may be gone.
   if (dead.length === 0 || !(await files.checkpointObjects())) {
     return;
   }
-  for (const { number } of dead) {
+  if (files.repairsOfObjects !== repairsOfObjects) {
+    // Entries may have been missing when we looked.
+    return;
+  }
+  for (const number of dead) {
     await log.remove(number);
   }
-  const list = JSON.stringify(dead.map(({ number }) => number));
-  await files.write('objects', [['DELETE FROM segments WHERE id IN (SELECT value FROM json_each(?))', list]], 0);
+  await files.write(
+    'objects',
+    [['DELETE FROM segments WHERE id IN (SELECT value FROM json_each(?))', JSON.stringify(dead)]],
+    0,
+  );
 }
 
 interface IndexState {
@@ -75,67 +90,96 @@ interface IndexState {
   readonly place: Place;
   /** Octets in each segment that entries lead to. */
   readonly live: ReadonlyMap<number, number>;
+  /** Segments of which something may be read another time. */
+  readonly kept: ReadonlySet<number>;
 }
 
 /** At one instant: a segment may come alive and be wholly in the index between two looks. */
 async function lookAtIndex(files: StoreFiles): Promise<IndexState> {
-  const rows = await files.read('objects', 'SELECT place, segments.id, live FROM progress LEFT JOIN segments');
+  const [rows, unread] = await Promise.all([
+    files.read('objects', 'SELECT place, segments.id, live FROM progress LEFT JOIN segments'),
+    files.read('objects', UNREAD_STRETCHES),
+  ]);
   const live = rows.filter(({ id }) => id !== null).map(({ id, live: octets }) => [id, octets] as [number, number]);
-  return { place: Number(rows[0]?.['place'] ?? 0), live: new Map(live) };
+  const kept = unread.map(({ place }) => segmentOf(place as number));
+  return { place: Number(rows[0]?.['place'] ?? 0), live: new Map(live), kept: new Set(kept) };
 }
 
 /** Segments that take no more records, and all of whose records are in the index. */
-function indexedSegments(log: MessageLog, { place }: IndexState): Segment[] {
+function indexedSegments(log: MessageLog, { place, kept }: IndexState): Segment[] {
   const sealed = log.sealedSegments;
   const newest = sealed.at(-1)?.number;
   // Where another segment was begun, records end before the file does if the power failed.
   return sealed.filter(
-    ({ number, octets }) => placeOf(number + 1, 0) <= place || (number === newest && placeOf(number, octets) <= place),
+    ({ number, octets }) =>
+      !kept.has(number) && (placeOf(number + 1, 0) <= place || (number === newest && placeOf(number, octets) <= place)),
   );
 }
 
-async function empty(parts: Parts, segment: Segment): Promise<void> {
-  let batch: LogRecord[] = [];
+/** Writes what is alive in a segment once more. @returns how much was alive */
+async function empty(parts: Parts, segment: Segment): Promise<number> {
+  let batch: ObjectRecord[] = [];
   let octets = 0;
+  let alive = 0;
   for (const record of parts.log.recordsOf(segment)) {
-    batch.push(record);
-    octets += record.bodyOctets;
-    if (batch.length >= BATCH_RECORDS || octets >= BATCH_OCTETS) {
-      await moveLive(parts, segment.number, batch);
+    if (record && isObject(record)) {
+      batch.push(record);
+      octets += record.bodyOctets;
+    }
+    if (!record || batch.length >= BATCH_RECORDS || octets >= BATCH_OCTETS) {
+      alive += await moveLive(parts, batch);
       batch = [];
       octets = 0;
       await setImmediate();
     }
   }
-  await moveLive(parts, segment.number, batch);
+  return alive + (await moveLive(parts, batch));
 }
 
-async function moveLive(parts: Parts, segment: number, records: readonly LogRecord[]): Promise<void> {
-  await Promise.all(records.map((record) => moveIfLive(parts, segment, record)));
+/** @returns how many were alive */
+async function moveLive(parts: Parts, records: readonly ObjectRecord[]): Promise<number> {
+  const alive = await aliveOf(parts.files, records);
+  const bodies = await Promise.all(alive.map((record) => readSound(parts.log, record)));
+  // Reading may have taken a while. From this look on, whoever changes one is seen by `isChanging`.
+  const stillAlive = new Set(await aliveOf(parts.files, alive));
+  await Promise.all(
+    alive.map((record, index) => {
+      const body = bodies[index];
+      return body && stillAlive.has(record) && !parts.feed.isChanging(record.head[2])
+        ? move(parts, record, body)
+        : undefined;
+    }),
+  );
+  return alive.length;
 }
 
-async function moveIfLive(
-  { files, log, feed }: Parts,
-  segment: number,
-  { head, end, bodyOctets }: LogRecord,
-): Promise<void> {
-  if (head[0] === DELETE) {
-    return;
+/** Those to which their entries lead. */
+async function aliveOf(files: StoreFiles, records: readonly ObjectRecord[]): Promise<ObjectRecord[]> {
+  if (records.length === 0) {
+    return [];
   }
+  const ids = JSON.stringify(records.map(({ head }) => head[1]));
+  const rows = await files.read('objects', PLACES, ids);
+  const places = new Map(rows.map(({ id, place }) => [id, place]));
+  return records.filter((record) => places.get(record.head[1]) === placeOfBody(record));
+}
+
+/** What is damaged, or cannot be read, stays where it is until somebody reads it. */
+async function readSound(log: MessageLog, record: ObjectRecord): Promise<Buffer | undefined> {
+  const [, , , , size, , bodyChecksum] = record.head;
+  try {
+    const body = await log.read(placeOfBody(record), size);
+    return body?.length === size && checksum(body) === bodyChecksum ? body : undefined;
+  } catch (error) {
+    if (isDiskError((error as StoreError).cause)) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+async function move({ log, feed }: Parts, { head }: ObjectRecord, body: Buffer): Promise<void> {
   const [, id, key, expiry, size, metadata, bodyChecksum, entryChecksum] = head;
-  const place = placeOf(segment, end - bodyOctets);
-  const isLive = async () => {
-    const [row] = await files.read('objects', 'SELECT place FROM entries WHERE id = ? AND key = ?', id, key);
-    return row?.['place'] === place && !feed.isChanging(key);
-  };
-  if (!(await isLive())) {
-    return;
-  }
-  const body = await log.read(place, size);
-  // What is damaged stays where it is, until somebody reads it.
-  if (!body || body.length !== size || checksum(body) !== bodyChecksum || !(await isLive()) || feed.isChanging(key)) {
-    return;
-  }
   const moved = JSON.stringify([MOVE, id, key, expiry, size, metadata, bodyChecksum, entryChecksum]);
   try {
     // It makes room in the end, so it may take the reserve's.
@@ -146,3 +190,16 @@ async function moveIfLive(
     }
   }
 }
+
+/** A record that has a body. */
+type ObjectRecord = SegmentRecord & { readonly head: ObjectHead };
+
+function isObject(record: SegmentRecord): record is ObjectRecord {
+  return record.head[0] !== DELETE;
+}
+
+function placeOfBody({ segment, end, bodyOctets }: SegmentRecord): Place {
+  return placeOf(segment, end - bodyOctets);
+}
+
+const PLACES = 'SELECT id, place FROM entries WHERE id IN (SELECT value FROM json_each(?))';

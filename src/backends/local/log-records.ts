@@ -64,24 +64,19 @@ export function offsetOf(place: Place): number {
 }
 
 /**
- * A record without its marker, which is the segment's that it will be in.
+ * A record up to its body, without its marker, which is the segment's that it will be in.
  *
  * @param head JSON
- * @param body copied
+ * @param bodyOctets of the body that is to follow
  */
-export function writeRecord(head: string, body?: Uint8Array): Buffer {
+export function writeRecordHead(head: string, bodyOctets: number): Buffer {
   const headOctets = Buffer.byteLength(head);
-  const bodyOctets = body?.length ?? 0;
-  // Not from Buffer's pool: a large record given back would leave a slab of the pool behind.
-  const record = Buffer.allocUnsafe(PREFIX_OCTETS + headOctets + bodyOctets);
-  record.writeUInt32LE(headOctets, MARKER_OCTETS + 4);
-  record.writeUInt32LE(bodyOctets, MARKER_OCTETS + 8);
-  record.write(head, PREFIX_OCTETS);
-  record.writeUInt32LE(checksumOf(record, headOctets), MARKER_OCTETS);
-  if (body) {
-    record.set(body, PREFIX_OCTETS + headOctets);
-  }
-  return record;
+  const octets = Buffer.allocUnsafe(PREFIX_OCTETS + headOctets);
+  octets.writeUInt32LE(headOctets, MARKER_OCTETS + 4);
+  octets.writeUInt32LE(bodyOctets, MARKER_OCTETS + 8);
+  octets.write(head, PREFIX_OCTETS);
+  octets.writeUInt32LE(checksumOf(octets, headOctets), MARKER_OCTETS);
+  return octets;
 }
 
 /** Octets of a record before its body. */

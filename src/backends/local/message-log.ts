@@ -4,33 +4,23 @@
  * All that waits is written with one call and shares a sync. Bodies are read from here; where they are is in the
  * index (`object-store.ts`). A segment is never changed; those without anything live are removed (`log-compaction.ts`).
  */
-import {
-  closeSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  statfsSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Random, StoreError } from '../../gateway/ports.ts';
 import { writeDurably } from './durable-write.ts';
 import {
   MARKER_OCTETS,
-  octetsBeforeBody,
   type Place,
   placeOf,
   SEGMENT_HEADER_OCTETS,
   SEGMENT_MAGIC,
   segmentOf,
-  writeRecord,
+  writeRecordHead,
 } from './log-records.ts';
 import { readMarker } from './segment-reader.ts';
 import { type BodyPlace, type Segment, Segments, segmentFile, segmentNumbers } from './segments.ts';
 import { syncDirectory } from './sync-directory.ts';
+import { VolumeRoom } from './volume-room.ts';
 
 /** A segment takes no more records once it has so many octets. */
 const SEGMENT_OCTETS = 32 * 1024 * 1024;
@@ -49,11 +39,17 @@ export interface Room {
   releaseReserve(): Promise<void>;
 }
 
-interface Pending {
-  readonly record: Buffer;
+interface Appended {
+  readonly body?: Uint8Array;
   /** Only what takes room for long is refused on a full disk. */
   readonly takesRoom: boolean;
   readonly onWritten: (place: Place) => void;
+}
+
+interface Pending extends Required<Appended> {
+  /** All of the record up to its body. */
+  readonly head: Buffer;
+  readonly octets: number;
   readonly resolve: () => void;
   readonly reject: (error: StoreError) => void;
 }
@@ -62,6 +58,7 @@ export class MessageLog {
   private readonly directory: string;
   private readonly random: Random;
   private readonly room: Room;
+  private readonly volume: VolumeRoom;
   private readonly segments: Segments;
   /** Segments that take no more records, by number, with their octets. */
   private readonly sealed = new Map<number, number>();
@@ -80,6 +77,7 @@ export class MessageLog {
     this.directory = directory;
     this.random = parts.random;
     this.room = parts.room;
+    this.volume = new VolumeRoom(directory, SLACK_OCTETS);
     this.segments = new Segments(directory);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     syncDirectory(dirname(directory));
@@ -114,19 +112,18 @@ export class MessageLog {
   /**
    * Appends a record; durable when it resolves.
    *
+   * @param body not copied: it must stay as it is until then
    * @param onWritten called with the place of the body when it is durable, in the order of the log
    * @throws StoreError
    */
-  append(
-    head: string,
-    { body, takesRoom, onWritten }: { body?: Uint8Array; takesRoom: boolean; onWritten: (place: Place) => void },
-  ): Promise<void> {
+  append(head: string, { body = new Uint8Array(), takesRoom, onWritten }: Appended): Promise<void> {
     if (this.isClosed) {
       return Promise.reject(new StoreError('STORE_AWAY', 'The store is closed'));
     }
-    const record = writeRecord(head, body);
+    const beforeBody = writeRecordHead(head, body.length);
+    const octets = beforeBody.length + body.length;
     return new Promise((resolve, reject) => {
-      this.pending.push({ record, takesRoom, onWritten, resolve, reject });
+      this.pending.push({ head: beforeBody, body, octets, takesRoom, onWritten, resolve, reject });
       if (!this.isWriting) {
         if (this.pending.length === 1) {
           setImmediate(() => this.writePending());
@@ -152,9 +149,12 @@ export class MessageLog {
     return this.segments.records([...this.sealedSegments, ...(this.tail ? [this.tail] : [])], from, options);
   }
 
-  /** The records of one sealed segment. */
-  recordsOf(segment: Segment): ReturnType<Segments['records']> {
-    return this.segments.records([segment], 0);
+  /** The records of one segment; `from` is the octet to begin at. */
+  recordsOf(
+    segment: Segment,
+    { from = 0, ...options }: Parameters<Segments['records']>[2] & { readonly from?: number } = {},
+  ): ReturnType<Segments['records']> {
+    return this.segments.records([segment], placeOf(segment.number, from), options);
   }
 
   /**
@@ -228,8 +228,8 @@ export class MessageLog {
     this.isWriting = true;
     let octets = 0;
     let count = 0;
-    for (const { record } of this.pending) {
-      octets += record.length;
+    for (const record of this.pending) {
+      octets += record.octets;
       if (count > 0 && (octets > BATCH_OCTETS || count >= BATCH_RECORDS)) {
         break;
       }
@@ -287,9 +287,9 @@ export class MessageLog {
     const start = await this.write(batch);
     const { number } = this.tail as { number: number };
     for (let index = 0, offset = start; index < batch.length; index++) {
-      const { record, onWritten } = batch[index] as Pending;
-      onWritten(placeOf(number, offset + octetsBeforeBody(record)));
-      offset += record.length;
+      const { head, octets, onWritten } = batch[index] as Pending;
+      onWritten(placeOf(number, offset + head.length));
+      offset += octets;
     }
     for (const { resolve } of batch) {
       resolve();
@@ -298,8 +298,8 @@ export class MessageLog {
 
   private async hasRoomFor(batch: readonly Pending[]): Promise<boolean> {
     let growth = 0;
-    for (const { record, takesRoom } of batch) {
-      growth += takesRoom ? record.length : 0;
+    for (const { octets, takesRoom } of batch) {
+      growth += takesRoom ? octets : 0;
     }
     if (growth === 0) {
       return true;
@@ -307,26 +307,28 @@ export class MessageLog {
     if (!this.room.isReserveHeld) {
       return this.room.askRoom(growth);
     }
-    const { bavail, bsize } = statfsSync(this.directory);
-    return bavail * bsize >= growth + SLACK_OCTETS;
+    return this.volume.take(growth);
   }
 
   /** @returns where the batch begins in the segment that is written to */
   private async write(batch: readonly Pending[]): Promise<number> {
     const tail = this.tail && this.tail.octets < SEGMENT_OCTETS ? this.tail : this.newTail();
     const start = tail.octets;
-    const records = batch.map(({ record }) => record);
-    for (const record of records) {
-      record.set(tail.marker, 0);
+    const pieces: Uint8Array[] = [];
+    let end = start;
+    for (const { head, body, octets } of batch) {
+      head.set(tail.marker, 0);
+      pieces.push(head, body);
+      end += octets;
     }
     try {
-      await writeDurably(tail.fd, records, start);
+      await writeDurably(tail.fd, pieces, end - start, start);
     } catch (error) {
       // Whether any of it is on the disk is not known, so nothing may follow it.
       this.abandonTail();
       throw error;
     }
-    tail.octets = records.reduce((end, record) => end + record.length, start);
+    tail.octets = end;
     return start;
   }
 

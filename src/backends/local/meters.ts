@@ -108,6 +108,10 @@ export class LocalMeters implements Meters {
 
 /** What is forgotten is a whole allowance, or must be counted again. */
 function forgetOldest(byLastUse: Map<string, unknown>): void {
+  // Its first key may be far behind the places of those that were put at its end again.
+  if (byLastUse.size <= MOST_KEYS) {
+    return;
+  }
   for (const key of byLastUse.keys()) {
     if (byLastUse.size <= MOST_KEYS) {
       return;

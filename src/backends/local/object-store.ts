@@ -5,27 +5,41 @@
  */
 
 import { setImmediate } from 'node:timers/promises';
-import type { Clock, ObjectEntry, ObjectMetadata, ObjectStore, PutOptions, StoredObject } from '../../gateway/ports.ts';
+import type { Clock, ObjectEntry, ObjectStore, PutOptions, StoredObject, StoreError } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import { IndexFeed } from './index-feed.ts';
 import { LatelyPut } from './lately-put.ts';
 import { DELETE, MOST_BODY_OCTETS, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
 import { newestKeys } from './newest-objects.ts';
-import * as sql from './object-statements.ts';
-import { entryOf, idOf, versionOf } from './object-versions.ts';
-import { type Located, MOST_READ_TOGETHER, READ_TOGETHER, readBodies } from './objects-together.ts';
+import {
+  ENTRY_COLUMNS,
+  entryChecksum,
+  entryOfRow,
+  idOf,
+  type Located,
+  locatedOfRow,
+  nameOfRow,
+  objectOf,
+  versionOf,
+} from './object-rows.ts';
 import type { Quarantine } from './quarantine.ts';
-import type { Row } from './reader.ts';
-import { RecentChanges, type RecentPut } from './recent-changes.ts';
+import { readSmall } from './read-small.ts';
+import type { Tuple } from './reader.ts';
+import { RecentChanges } from './recent-changes.ts';
+import { isDiskError } from './segment-reader.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
+import { listUnread, readAgain } from './unread-stretches.ts';
 
+/** Entries a page of `list`: read in well under a millisecond. */
+const PAGE_ENTRIES = 256;
 /** Sorts after every character that keys may have. */
 const AFTER_ALL = '\x7f';
 const KEY_PATTERN = /^[\x20-\x7e]{1,512}$/;
 const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
-/** Housekeeping deletes so much at a time, and so many, so that writers do not wait. */
+/** Housekeeping deletes so much at a time, so that writers do not wait. */
+const EXPIRED_BATCH = 256;
 const EXPIRED_BATCH_OCTETS = 32 * 1024 * 1024;
 
 interface ObjectStoreParts {
@@ -46,7 +60,7 @@ export class LocalObjectStore implements ObjectStore {
   private readonly report: StoreLog;
   private readonly ticks: Ticks;
   private readonly recent: RecentChanges;
-  private readonly lately = new LatelyPut();
+  private readonly lately: LatelyPut;
 
   private constructor(parts: ObjectStoreParts, { feed, recent, ticks }: Opened) {
     this.files = parts.files;
@@ -56,29 +70,29 @@ export class LocalObjectStore implements ObjectStore {
     this.report = parts.report;
     this.feed = feed;
     this.recent = recent;
+    this.lately = new LatelyPut({ log: parts.log, recent });
     this.ticks = ticks;
   }
 
   /** Brings the index up to the log, which may have what the index lost with the power, or all of it. */
   static async open(parts: ObjectStoreParts): Promise<LocalObjectStore> {
-    const { files, log, report } = parts;
+    const { files, log, quarantine, report } = parts;
     const recent = new RecentChanges();
-    const feed = new IndexFeed({ files, log, recent, report });
+    const feed = new IndexFeed({ files, log, recent, quarantine, report });
     const [progress] = await files.read('objects', 'SELECT place FROM progress');
-    let isWhole = true;
-    const onDamage = (segment: number, from: number, to: number) => {
-      isWhole = false;
-      report.warn({ segment, from, to }, 'Octets of the log of messages cannot be read');
-    };
+    const unread = await listUnread(files);
     let isRepaired = false;
     files.onObjectsRepaired = () => {
       isRepaired = true;
     };
     const indexed = Number(progress?.['place'] ?? 0);
-    let last = await feed.rebuild(indexed, { verifiesBodies: true, onDamage });
+    let { last, isWhole } = await feed.rebuild(indexed);
+    await readAgain(unread, { log, feed, quarantine, report });
     while (isRepaired) {
       isRepaired = false;
-      last = Math.max(last, await feed.rebuild(0, { verifiesBodies: true, onDamage }));
+      const again = await feed.rebuild(0);
+      last = Math.max(last, again.last);
+      isWhole &&= again.isWhole;
     }
     log.resume(indexed, isWhole);
     files.onObjectsRepaired = () => feed.restore();
@@ -98,8 +112,8 @@ export class LocalObjectStore implements ObjectStore {
     const metadataJson = JSON.stringify(metadata);
     const bodyChecksum = checksum(body);
     const size = body.length;
-    const entryChecksum = checksum(id, key, expiryMs, size, metadataJson, bodyChecksum);
-    const head = JSON.stringify([PUT, id, key, expiryMs, size, metadataJson, bodyChecksum, entryChecksum]);
+    const fields = { id, key, expiry: expiryMs, size, metadata: metadataJson, bodyChecksum };
+    const head = JSON.stringify([PUT, id, key, expiryMs, size, metadataJson, bodyChecksum, entryChecksum(fields)]);
     if (Buffer.byteLength(head) > MOST_HEAD_OCTETS || size > MOST_BODY_OCTETS) {
       throw new TypeError('Metadata of an object are a few short strings, and its body is at most 512 MiB');
     }
@@ -125,9 +139,18 @@ export class LocalObjectStore implements ObjectStore {
         return undefined;
       }
       const { entry, id, place, bodyChecksum } = located;
-      const body = await (place === null ? this.formerBody(id) : this.log.read(place, entry.size));
+      let body: Buffer | undefined;
+      try {
+        body = await (place === null ? this.formerBody(id) : this.log.read(place, entry.size));
+      } catch (error) {
+        if (!isDiskError((error as StoreError).cause)) {
+          throw error;
+        }
+        this.quarantine.leaveObject(id, entry.key);
+        return undefined;
+      }
       if (body?.length === entry.size && checksum(body) === bodyChecksum) {
-        return { ...entry, body };
+        return objectOf(entry, body);
       }
       if (place === placeBefore) {
         this.setAside(id, entry.key, 'body does not match its checksum', body);
@@ -138,46 +161,23 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async getAll(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]> {
-    const small = listed.filter((entry) => entry.size <= MOST_READ_TOGETHER && !this.isExpired(entry));
-    const found = new Map<string, StoredObject>();
-    for (let start = 0; small.length > 1 && start < small.length; start += READ_TOGETHER) {
-      await this.readTogether(small.slice(start, start + READ_TOGETHER), found);
-    }
-    return Promise.all(listed.map((entry) => found.get(entry.version) ?? this.get(entry.key, entry)));
-  }
-
-  /** Adds those of which the very version is there and undamaged, by their versions: one look at the index, and few at the log. */
-  private async readTogether(listed: readonly ObjectEntry[], into: Map<string, StoredObject>): Promise<void> {
-    const unknown = listed.filter(({ key, version }) => this.knownPut(key)?.entry.version !== version);
-    const ids = Array.from({ length: READ_TOGETHER }, (_, index) => idOf(unknown[index]?.version ?? ''));
-    const rows = unknown.length === 0 ? [] : await this.files.read('objects', sql.PLACES_OF_VERSIONS, ...ids);
-    const byVersion = new Map(rows.map((row) => [versionOf(row['id'] as number), row]));
-    const wanted: Pick<Located, 'entry' | 'place' | 'bodyChecksum'>[] = [];
-    for (const entry of listed) {
-      const put = this.knownPut(entry.key);
-      const row = byVersion.get(entry.version);
-      if (put?.entry.version === entry.version) {
-        wanted.push(put);
-      } else if (!put && !this.recent.get(entry.key) && row && row['place'] !== null) {
-        const { place, body_checksum: bodyChecksum } = row as { place: number; body_checksum: number };
-        wanted.push({ entry: entryOf(entry), place, bodyChecksum });
+    const { files, log, recent } = this;
+    const found = this.lately.read(listed, (entry) => !this.isExpired(entry));
+    const unknown = new Set(listed.filter((entry, index) => !found[index] && !this.isExpired(entry)));
+    const small = await readSmall({ files, log, recent }, listed, (entry) => unknown.has(entry));
+    const others: Promise<void>[] = [];
+    for (const [index, entry] of listed.entries()) {
+      found[index] ??= small[index];
+      if (!found[index]) {
+        others.push(
+          this.get(entry.key, entry).then((stored) => {
+            found[index] = stored;
+          }),
+        );
       }
     }
-    for (const found of readBodies(this.log, wanted)) {
-      into.set(found.version, found);
-    }
-  }
-
-  async getMany(keys: readonly string[]): Promise<(StoredObject | undefined)[]> {
-    const unknown = keys.filter((key) => !this.recent.get(key) && !this.lately.get(key));
-    const rows = unknown.length === 0 ? [] : await this.files.read('objects', sql.ENTRIES, JSON.stringify(unknown));
-    const located = [
-      ...keys.map((key) => this.knownPut(key)),
-      ...rows.map((row) => (this.recent.get(row['key'] as string) ? undefined : this.readRow(row))),
-    ].filter((each) => each !== undefined && !this.isExpired(each.entry));
-    // What is large, damaged or not there is looked for by itself.
-    const found = new Map(readBodies(this.log, located as Located[]).map((object) => [object.key, object]));
-    return Promise.all(keys.map((key) => found.get(key) ?? this.get(key)));
+    await Promise.all(others);
+    return found;
   }
 
   async find(key: string): Promise<ObjectEntry | undefined> {
@@ -186,36 +186,45 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncIterable<ObjectEntry> {
+    for await (const page of this.listPages(prefix)) {
+      yield* page;
+    }
+  }
+
+  async *listPages(prefix: string): AsyncIterable<readonly ObjectEntry[]> {
     if (!PREFIX_PATTERN.test(prefix)) {
       throw new TypeError('A prefix is up to 512 printable ASCII characters');
     }
     await this.feed.whenRestored();
     // What the index does not have now it may have before we get there: it is told from memory, once.
     const recent = new Set<string>();
+    let entries: ObjectEntry[] = [];
     for (const { key, put } of this.recent.under(prefix)) {
       recent.add(key);
       if (put && !this.isExpired(put.entry)) {
-        yield put.entry;
+        entries.push(put.entry);
       }
     }
     // Between pages nothing is held open: neither a read transaction nor the event loop.
-    for (let after = prefix, statement = sql.FIRST_PAGE; ; statement = sql.NEXT_PAGE) {
-      const page = await this.files.read('objects', statement, after, prefix + AFTER_ALL);
+    for (let after = prefix, sql = FIRST_PAGE; ; sql = NEXT_PAGE) {
+      if (entries.length > 0) {
+        yield entries;
+        entries = [];
+      }
+      const page = await this.files.readTuples('objects', sql, after, prefix + AFTER_ALL);
       for (const row of page) {
-        const located = recent.has(row['key'] as string) ? undefined : this.readRow(row);
-        const change = located && this.recent.get(located.entry.key);
-        // Changed since: its successor, or nothing where it was deleted.
-        const entry = change ? change.put?.entry : located?.entry;
+        const entry = recent.has(row[1] as string) ? undefined : this.listedEntry(row);
         if (entry && !this.isExpired(entry)) {
-          yield entry;
+          entries.push(entry);
         }
       }
-      if (page.length < sql.PAGE_ENTRIES) {
-        return;
-      }
-      const last = page.at(-1)?.['key'] as string;
-      if (last <= after && statement === sql.NEXT_PAGE) {
-        // Only a damaged key can be out of order; the next verification of the indexes finds it.
+      const last = String(page.at(-1)?.[1]);
+      // Only a damaged key can be out of order; the next verification of the indexes finds it.
+      const isOutOfOrder = last <= after && sql === NEXT_PAGE;
+      if (page.length < PAGE_ENTRIES || isOutOfOrder) {
+        if (entries.length > 0) {
+          yield entries;
+        }
         return;
       }
       after = last;
@@ -235,11 +244,8 @@ export class LocalObjectStore implements ObjectStore {
 
   async delete(key: string, version?: string): Promise<boolean> {
     const wanted = version === undefined ? undefined : idOf(version);
-    let change: { put: RecentPut | undefined } | undefined = this.recent.get(key);
     const lately = this.lately.get(key);
-    if (!change && lately && !this.isExpired(lately.entry)) {
-      change = { put: lately };
-    }
+    let change = this.recent.get(key) ?? (lately && !this.isExpired(lately.entry) ? { put: lately } : undefined);
     if (!change) {
       const [row] = await (wanted === undefined
         ? this.feed.find('SELECT id FROM entries WHERE key = ?', key)
@@ -261,7 +267,7 @@ export class LocalObjectStore implements ObjectStore {
   async deleteExpired(): Promise<number> {
     await this.feed.flush();
     for (let deleted = 0; ; ) {
-      const rows = await this.files.read('objects', sql.EXPIRED, this.clock.now());
+      const rows = await this.files.read('objects', EXPIRED, this.clock.now());
       if (rows.length === 0) {
         return deleted;
       }
@@ -318,19 +324,13 @@ export class LocalObjectStore implements ObjectStore {
     }
   }
 
-  /** The newest version under a key as it was put, where that is in memory. */
-  private knownPut(key: string): RecentPut | undefined {
-    const change = this.recent.get(key);
-    return change ? change.put : this.lately.get(key);
-  }
-
   private async locate(key: string): Promise<Located | undefined> {
     const known = this.recent.get(key);
     if (known) {
       return known.put;
     }
-    const [row] = await this.feed.find(sql.ENTRY, key);
-    return row && this.readRow(row);
+    const [row] = await this.feed.findTuples(ENTRY, key);
+    return row && (locatedOfRow(row) ?? this.setRowAside(row));
   }
 
   /** That very version, where it is there still; its entry was verified when it was listed. */
@@ -340,7 +340,7 @@ export class LocalObjectStore implements ObjectStore {
       return known.put;
     }
     const id = idOf(listed.version);
-    const [row] = await this.feed.find(sql.PLACE_OF_VERSION, id, listed.key);
+    const [row] = await this.feed.find(PLACE_OF_VERSION, id, listed.key);
     if (!row) {
       return undefined;
     }
@@ -354,27 +354,16 @@ export class LocalObjectStore implements ObjectStore {
     return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : undefined;
   }
 
-  /** The entry of a row, or undefined when the row is damaged; it is then set aside. */
-  private readRow(row: Row): Located | undefined {
-    const { id, key, expiry, size, metadata, body_checksum: bodyChecksum } = row;
-    const expected = checksum(...([id, key, expiry, size, metadata, bodyChecksum] as (string | number)[]));
-    if (expected !== row['checksum']) {
-      this.setAside(id as number, String(key), 'entry does not match its checksum', undefined);
-      return undefined;
-    }
-    return {
-      entry: {
-        key: key as string,
-        version: versionOf(id as number),
-        arrival: tickToMs(id as number),
-        expiry: expiry as number,
-        size: size as number,
-        metadata: JSON.parse(metadata as string) as ObjectMetadata,
-      },
-      id: id as number,
-      place: row['place'] as number | null,
-      bodyChecksum: bodyChecksum as number,
-    };
+  /** Changed since: its successor, or nothing where it was deleted. */
+  private listedEntry(row: Tuple): ObjectEntry | undefined {
+    const entry = entryOfRow(row) ?? this.setRowAside(row);
+    const change = entry && this.recent.get(entry.key);
+    return change ? change.put?.entry : entry;
+  }
+
+  private setRowAside(row: Tuple): undefined {
+    const { id, key } = nameOfRow(row);
+    this.setAside(id, key, 'entry does not match its checksum', undefined);
   }
 
   private setAside(id: number, key: string, reason: string, body: Uint8Array | undefined): void {
@@ -390,4 +379,17 @@ interface Opened {
   readonly feed: IndexFeed;
   readonly recent: RecentChanges;
   readonly ticks: Ticks;
+}
+
+/** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
+const PLACE_OF_VERSION = 'SELECT place, body_checksum FROM entries WHERE id = ? AND key = ?';
+const ENTRY = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`;
+const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
+
+const EXPIRED = `SELECT id, size, place FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`;
+
+/** As it was put: whoever gave it back to us may have added to it. */
+function entryOf({ key, version, arrival, expiry, size, metadata }: ObjectEntry): ObjectEntry {
+  return { key, version, arrival, expiry, size, metadata };
 }

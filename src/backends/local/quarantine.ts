@@ -4,16 +4,26 @@
  */
 
 import type { Clock } from '../../gateway/ports.ts';
+import { placeOf } from './log-records.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
+import type { UnreadStretch } from './unread-stretches.ts';
+import type { Statement } from './writer-messages.ts';
 
 /** How long damaged data is kept: the longest life of a message. */
 const KEPT_MS = 180 * 86_400_000;
+
+/** Where they were found before, they count from then on. */
+const KEEP_UNREAD = `
+  INSERT INTO quarantine (id, found, reason, entry) VALUES (?, ?, 'cannot be read', ?)
+  ON CONFLICT (id) DO UPDATE SET entry = excluded.entry`;
 
 export class Quarantine {
   private readonly files: StoreFiles;
   private readonly log: StoreLog;
   private readonly clock: Clock;
   private readonly moving = new Set<string>();
+  /** What could not be read since the start, and stays where it is. */
+  private readonly unread = new Set<string>();
   private moved = 0;
 
   constructor(parts: { files: StoreFiles; log: StoreLog; clock: Clock }) {
@@ -22,7 +32,7 @@ export class Quarantine {
     this.clock = parts.clock;
   }
 
-  /** How many were set aside since the start. */
+  /** How many were set aside or passed over since the start. */
   get count(): number {
     return this.moved;
   }
@@ -80,10 +90,43 @@ export class Quarantine {
     );
   }
 
+  /** Counts and logs, once, an object whose body the disk does not give now. It may do so later: the object stays. */
+  leaveObject(id: number, key: string): void {
+    this.tellUnread(`object ${id}`, { key });
+  }
+
+  /**
+   * Has octets of the log of messages stay that the disk does not give now. Each is counted and logged once.
+   *
+   * @param before what was taken for unreadable until now, and they are the rest of
+   */
+  async keepUnread(stretches: readonly UnreadStretch[], before?: UnreadStretch): Promise<void> {
+    const statements: Statement[] = [];
+    for (const { segment, from, to } of stretches) {
+      const place = placeOf(segment, from);
+      this.tellUnread(`place ${place}`, { segment, from, to });
+      statements.push([KEEP_UNREAD, -place, this.clock.now(), JSON.stringify({ segment, from, to })]);
+    }
+    if (before && !stretches.some(({ from }) => from === before.from)) {
+      statements.push(['DELETE FROM quarantine WHERE id = ?', -placeOf(before.segment, before.from)]);
+    }
+    if (statements.length > 0) {
+      await this.files.write('objects', statements, 0);
+    }
+  }
+
   /** Deletes what was set aside so long ago that it is of no use to anybody. */
   async deleteOld(): Promise<void> {
     const statement = ['DELETE FROM quarantine WHERE found < ?', this.clock.now() - KEPT_MS] as const;
     await Promise.all([this.files.write('objects', [statement], 0), this.files.write('records', [statement], 0)]);
+  }
+
+  private tellUnread(name: string, details: Readonly<Record<string, unknown>>): void {
+    if (!this.unread.has(name)) {
+      this.unread.add(name);
+      this.moved++;
+      this.log.error(details, 'The disk does not give what is stored: it is passed over, and left where it is');
+    }
   }
 
   /** Counts and logs at once; the move itself may come later, since until then each read finds the damage again. */

@@ -7,6 +7,7 @@ import {
   DELETE,
   type Head,
   MARKER_OCTETS,
+  MOVE,
   octetsBeforeBody,
   PREFIX_OCTETS,
   readHead,
@@ -17,6 +18,12 @@ import {
 
 /** Enough for most heads at once. */
 const WINDOW_OCTETS = 256 * 1024;
+/** Octets without a record after which whoever reads is let breathe. */
+const BREATH_OCTETS = 1024 * 1024;
+/** What a disk reads, or does not read, at once. */
+const BLOCK_OCTETS = 4096;
+/** Blocks in a row that are tried one by one; after that, more and more are passed over, as each try may take seconds. */
+const MOST_TRIED_BLOCKS = 64;
 
 export interface LogRecord {
   readonly head: Head;
@@ -26,22 +33,38 @@ export interface LogRecord {
   readonly bodyOctets: number;
 }
 
-/** The marker of a segment, or undefined where its first octets are not as they were written. */
+/** Octets of a segment in which there is no record that can be read. */
+export interface Damage {
+  readonly from: number;
+  readonly to: number;
+  /** Whether the disk did not give them, or we cannot tell records there: another time they may be read. */
+  readonly isUnreadable: boolean;
+}
+
+/** Whether the disk failed, rather than anything else. */
+export function isDiskError(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'EIO';
+}
+
+/** The marker of a segment, or undefined where its first octets cannot be read, or are not as they were written. */
 export function readMarker(fd: number): Buffer | undefined {
-  const header = Buffer.alloc(SEGMENT_HEADER_OCTETS);
-  const isWhole = readSync(fd, header, 0, header.length, 0) === header.length;
-  return isWhole && header.subarray(0, SEGMENT_MAGIC.length).equals(SEGMENT_MAGIC)
+  const window = new Window(fd, SEGMENT_HEADER_OCTETS);
+  const header = Buffer.from(window.read(0, SEGMENT_HEADER_OCTETS));
+  return header.length === SEGMENT_HEADER_OCTETS && header.subarray(0, SEGMENT_MAGIC.length).equals(SEGMENT_MAGIC)
     ? header.subarray(SEGMENT_MAGIC.length)
     : undefined;
 }
 
 /**
- * The records from an offset on. After damage it goes on with the next record that there is: damage costs what lay
- * there. The end of a segment that was being written when the power failed ends it.
+ * The records from an offset on; now and then undefined, for whoever reads to let others have their turn. After damage it
+ * goes on with the next record that there is: damage costs what lay there. The end of a segment that was being written
+ * when the power failed ends it.
  *
  * @param end octets of the segment that count
- * @param verifiesBodies whether records are left out whose body does not match its checksum
- * @param onDamage told from where to where nothing could be read
+ * @param verifiesBodies whether records are left out whose body does not match its checksum; one that was put is told where
+ *   its body cannot be read, as it may be later
+ * @param onDamage told what was passed over
+ * @throws Error of the system, but for a disk that fails
  */
 export function* readSegment(
   fd: number,
@@ -50,29 +73,46 @@ export function* readSegment(
     end,
     verifiesBodies = false,
     onDamage = () => {},
-  }: { from: number; end: number; verifiesBodies?: boolean; onDamage?: (from: number, to: number) => void },
-): Generator<LogRecord> {
+  }: { from: number; end: number; verifiesBodies?: boolean; onDamage?: (damage: Damage) => void },
+): Generator<LogRecord | undefined> {
+  if (end <= SEGMENT_HEADER_OCTETS) {
+    // Killed when it was being made: there is nothing in it.
+    return;
+  }
   const marker = readMarker(fd);
   if (!marker) {
-    onDamage(0, end);
+    onDamage({ from: 0, to: end, isUnreadable: true });
     return;
   }
   const window = new Window(fd, end);
+  let damagedFrom: number | undefined;
+  const tellDamage = (to: number) => {
+    if (damagedFrom !== undefined) {
+      onDamage({ from: damagedFrom, to, isUnreadable: !window.canRead(damagedFrom, to) });
+      damagedFrom = undefined;
+    }
+  };
+  let breath = from;
   for (let start = Math.max(from, SEGMENT_HEADER_OCTETS); start < end; ) {
     const record = readRecord(window, start, marker);
     const fault = record && verifiesBodies ? faultOfBody(window, record) : undefined;
     if (record && fault !== 'damaged') {
+      tellDamage(start);
       if (fault !== 'wiped') {
         yield record;
       }
       start = record.end;
-      continue;
+    } else {
+      damagedFrom ??= start;
+      // A body alone may be damaged: what comes after it stands where its head says, and has a marker, too.
+      start = nextMarker(window, record?.end ?? start + 1, marker);
     }
-    // A body alone may be damaged: what comes after it stands where its head says, and has a marker, too.
-    const next = nextMarker(window, record?.end ?? start + 1, marker);
-    onDamage(start, next);
-    start = next;
+    if (start - breath >= BREATH_OCTETS) {
+      breath = start;
+      yield undefined;
+    }
   }
+  tellDamage(end);
 }
 
 function readRecord(window: Window, start: number, marker: Buffer): LogRecord | undefined {
@@ -92,6 +132,10 @@ function faultOfBody(window: Window, { head, end, bodyOctets }: LogRecord): 'dam
     return undefined;
   }
   const body = window.read(end - bodyOctets, bodyOctets);
+  if (!window.canRead(end - bodyOctets, end)) {
+    // One that was moved may still be read where it was before.
+    return head[0] === MOVE ? 'damaged' : undefined;
+  }
   if (checksum(body) === head[6]) {
     return undefined;
   }
@@ -99,21 +143,19 @@ function faultOfBody(window: Window, { head, end, bodyOctets }: LogRecord): 'dam
   return body[0] === 0 && body.subarray(1).equals(body.subarray(0, -1)) ? 'wiped' : 'damaged';
 }
 
-/** Where a marker stands at or after an offset; the end where there is none. */
+/** Where a marker stands at or after an offset; where there is none in a window's length, the end of that. */
 function nextMarker(window: Window, from: number, marker: Buffer): number {
-  for (let start = from; start < window.end; start += WINDOW_OCTETS - MARKER_OCTETS) {
-    const found = window.read(start, WINDOW_OCTETS).indexOf(marker);
-    if (found !== -1) {
-      return start + found;
-    }
-  }
-  return window.end;
+  const found = window.read(from, WINDOW_OCTETS).indexOf(marker);
+  return found === -1 ? Math.min(from + WINDOW_OCTETS - MARKER_OCTETS, window.end) : from + found;
 }
 
-/** Octets of a file up to an end, read in pieces. */
+/** Octets of a file up to an end, read in pieces; zeros where they cannot be read. */
 class Window {
   readonly end: number;
   private readonly fd: number;
+  /** Those that cannot be read. */
+  private readonly gaps: { from: number; to: number }[] = [];
+  private failures = 0;
   private octets = Buffer.alloc(0);
   private start = 0;
 
@@ -128,13 +170,59 @@ class Window {
     if (start < this.start || start + wanted > this.start + this.octets.length) {
       const size = Math.min(Math.max(wanted, WINDOW_OCTETS), this.end - start);
       const octets = Buffer.allocUnsafe(size);
-      let read = 0;
-      for (let count = 1; read < size && count > 0; read += count) {
-        count = readSync(this.fd, octets, read, size - read, start + read);
-      }
-      this.octets = octets.subarray(0, read);
+      this.octets = octets.subarray(0, this.fill(octets, start));
       this.start = start;
     }
     return this.octets.subarray(start - this.start, start - this.start + wanted);
+  }
+
+  canRead(from: number, to: number): boolean {
+    return !this.gaps.some((gap) => gap.from < to && from < gap.to);
+  }
+
+  /** @returns how many octets there are */
+  private fill(octets: Buffer, start: number): number {
+    // After a failure, to see which of them it is.
+    let isByBlocks = false;
+    for (let done = 0; done < octets.length; ) {
+      const at = start + done;
+      const left = octets.length - done;
+      const gap = this.gaps.find(({ from, to }) => from <= at && at < to);
+      if (gap) {
+        const count = Math.min(gap.to - at, left);
+        octets.fill(0, done, done + count);
+        done += count;
+        continue;
+      }
+      try {
+        const most = isByBlocks ? BLOCK_OCTETS - (at % BLOCK_OCTETS) : left;
+        const count = readSync(this.fd, octets, done, Math.min(most, left), at);
+        if (count === 0) {
+          return done;
+        }
+        done += count;
+        this.failures = 0;
+      } catch (error) {
+        if (!isDiskError(error)) {
+          throw error;
+        }
+        if (isByBlocks) {
+          this.passOver(at);
+        }
+        isByBlocks = true;
+      }
+    }
+    return octets.length;
+  }
+
+  private passOver(at: number): void {
+    const blocks = 2 ** Math.max(0, ++this.failures - MOST_TRIED_BLOCKS);
+    const to = Math.min((Math.floor(at / BLOCK_OCTETS) + blocks) * BLOCK_OCTETS, this.end);
+    const last = this.gaps.at(-1);
+    if (last?.to === at) {
+      last.to = to;
+    } else {
+      this.gaps.push({ from: at, to });
+    }
   }
 }

@@ -7,12 +7,21 @@ import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StoreError } from '../../gateway/ports.ts';
 import { offsetOf, type Place, segmentOf } from './log-records.ts';
-import { type LogRecord, readSegment } from './segment-reader.ts';
+import { type Damage, isDiskError, type LogRecord, readSegment } from './segment-reader.ts';
 
 /** Bodies up to this size are read at once, in some microseconds where the system has them in memory. */
 const READ_AT_ONCE_OCTETS = 64 * 1024;
 /** Segments that are held open to be read. */
 const OPEN_SEGMENTS = 64;
+
+/** Octets of a segment that were passed over. */
+export interface SegmentDamage extends Damage {
+  readonly segment: number;
+}
+
+export interface SegmentRecord extends LogRecord {
+  readonly segment: number;
+}
 
 export interface Segment {
   readonly number: number;
@@ -40,7 +49,11 @@ export class Segments {
     this.directory = directory;
   }
 
-  /** The octets of a body; fewer where the file ends before, undefined where the segment is gone. */
+  /**
+   * The octets of a body; fewer where the file ends before, undefined where the segment is gone.
+   *
+   * @throws StoreError; its cause is a disk error (`isDiskError`) where it is these octets that cannot be read
+   */
   read(place: Place, octets: number): Buffer | undefined | Promise<Buffer | undefined> {
     const body = Buffer.allocUnsafeSlow(octets);
     try {
@@ -48,7 +61,7 @@ export class Segments {
       if (octets > READ_AT_ONCE_OCTETS) {
         return this.readLarge(fd, body, offsetOf(place));
       }
-      return body.subarray(0, octets === 0 ? 0 : readSync(fd, body, 0, octets, offsetOf(place)));
+      return body.subarray(0, readAtOnce(fd, body, offsetOf(place)));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         return undefined;
@@ -57,7 +70,7 @@ export class Segments {
     }
   }
 
-  /** The octets of many small bodies, in one piece of memory; undefined where a segment is gone or ends before. */
+  /** The octets of many small bodies, in one piece of memory; undefined where a segment is gone or ends before, or cannot be read. */
   readTogether(bodies: readonly BodyPlace[]): (Buffer | undefined)[] {
     const runs = runsOf(bodies);
     const memory = Buffer.allocUnsafeSlow(runs.reduce((sum, { octets }) => sum + octets, 0));
@@ -79,9 +92,9 @@ export class Segments {
   private readWhole(place: Place, into: Buffer): boolean {
     try {
       const fd = this.reader(segmentOf(place));
-      return into.length === 0 || readSync(fd, into, 0, into.length, offsetOf(place)) === into.length;
+      return readAtOnce(fd, into, offsetOf(place)) === into.length;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT' || isDiskError(error)) {
         return false;
       }
       throw new StoreError('STORE_AWAY', 'The log of messages cannot be read', { cause: error });
@@ -90,6 +103,7 @@ export class Segments {
 
   /**
    * The records of segments from a place on, with their segments' numbers; of each as far as its octets go when it is begun.
+   * Now and then undefined (see `readSegment`).
    *
    * @param segments in their order
    */
@@ -98,24 +112,32 @@ export class Segments {
     from: Place,
     options: {
       readonly verifiesBodies?: boolean;
-      readonly onDamage?: (segment: number, from: number, to: number) => void;
+      readonly onDamage?: (damage: SegmentDamage) => void;
     } = {},
-  ): Generator<LogRecord & { readonly segment: number }> {
+  ): Generator<SegmentRecord | undefined> {
     const { verifiesBodies = false, onDamage = () => {} } = options;
-    for (const { number, octets } of segments) {
-      if (number < segmentOf(from)) {
+    for (const { number: segment, octets: end } of segments) {
+      if (segment < segmentOf(from)) {
         continue;
       }
-      const fd = openIfThere(segmentFile(this.directory, number));
+      const start = segment === segmentOf(from) ? offsetOf(from) : 0;
+      let fd: number | undefined;
+      try {
+        fd = openIfThere(segmentFile(this.directory, segment));
+      } catch (error) {
+        if (!isDiskError(error)) {
+          throw error;
+        }
+        onDamage({ segment, from: start, to: end, isUnreadable: true });
+      }
       if (fd === undefined) {
-        // It was removed meanwhile: nothing was alive in it.
+        // It was removed meanwhile, when nothing was alive in it, if it is there at all.
         continue;
       }
       try {
-        const start = number === segmentOf(from) ? offsetOf(from) : 0;
-        const damaged = (damageFrom: number, damageTo: number) => onDamage(number, damageFrom, damageTo);
-        for (const record of readSegment(fd, { from: start, end: octets, verifiesBodies, onDamage: damaged })) {
-          yield { ...record, segment: number };
+        const damaged = (damage: Damage) => onDamage({ segment, ...damage });
+        for (const record of readSegment(fd, { from: start, end, verifiesBodies, onDamage: damaged })) {
+          yield record && { ...record, segment };
         }
       } finally {
         closeSync(fd);
@@ -234,7 +256,8 @@ function runsOf(bodies: readonly BodyPlace[]): { place: Place; octets: number; m
   return runs;
 }
 
-function openIfThere(file: string): number | undefined {
+/** @returns undefined where there is no such file */
+export function openIfThere(file: string): number | undefined {
   try {
     return openSync(file, 'r');
   } catch (error) {
@@ -249,6 +272,15 @@ function orIfMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') {
     throw error;
   }
+}
+
+/** A read ends before what the disk does not give; only the next one tells. @returns fewer where the file ends before */
+function readAtOnce(fd: number, into: Buffer, offset: number): number {
+  let done = 0;
+  for (let count = 1; done < into.length && count > 0; done += count) {
+    count = readSync(fd, into, done, into.length - done, offset + done);
+  }
+  return done;
 }
 
 async function readAll(fd: number, body: Buffer, offset: number): Promise<Buffer> {

@@ -16,6 +16,10 @@ export class LocalSignals implements Signals {
     this.log = log;
   }
 
+  isHeard(channel: string): boolean {
+    return this.channels.has(channel);
+  }
+
   publish(channel: string, payload: Buffer): void {
     const subscribers = this.channels.get(channel);
     if (subscribers === undefined) {

@@ -34,6 +34,15 @@ export function script(lua: string): Script {
 
 export type Connection = Redis | Cluster;
 
+/**
+ * Has `listener` called when a node ends the subscription to a sharded channel whose slot is its own no more. ioredis looks
+ * at the slots again then, and joins nothing where it finds them as they were: they may be back, or the node that it asks may
+ * not have heard yet. It tells of this by no public event.
+ */
+export function whenChannelMoves(cluster: Cluster, listener: () => void): void {
+  cluster['subscriberGroupEmitter'].on('moved', listener);
+}
+
 /** A connection that is about to be made, and made again whenever it is lost. */
 export function connect(address: RedisAddress, isForSubscriptions: boolean): Connection {
   const { kind, hosts, username, password, database, primary } = address;

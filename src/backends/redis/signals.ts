@@ -6,13 +6,14 @@
  * joined again and then everybody is told of a gap. What this process could not publish is made good the same way: the
  * subscribers of those channels in other processes are told of a gap. So are those of the channels that it published in shortly
  * before its connection was lost: a primary that others had left already takes what it is given, and nobody hears it.
+ * Where a slot of a cluster moves, its channels are joined again where they are now, and a gap is told as well.
  *
  * A message: 1 octet what it is (0 a signal, 1 a gap), 8 octets that name the process, the payload.
  */
 import { Cluster } from 'ioredis';
 import type { Random, Signals, Subscription } from '../../gateway/ports.ts';
 import type { RedisAddress } from './address.ts';
-import { type Connection, connect, type RedisClient, type RedisLog } from './client.ts';
+import { type Connection, connect, type RedisClient, type RedisLog, whenChannelMoves } from './client.ts';
 import { GapPace } from './gap-pace.ts';
 
 type Listener = (payload: Buffer) => void;
@@ -63,6 +64,7 @@ export class RedisSignals implements Signals, AsyncDisposable {
   private mustRejoinAgain = false;
   private readonly heartbeat: NodeJS.Timeout;
   private makingGood: NodeJS.Timeout | undefined;
+  private soon: NodeJS.Timeout | undefined;
   private isLost = false;
   private isClosed = false;
 
@@ -82,6 +84,7 @@ export class RedisSignals implements Signals, AsyncDisposable {
     if (this.connection instanceof Cluster) {
       this.connection.on('smessageBuffer', hear);
       this.connection.on('subscribersReady', () => void this.rejoin());
+      whenChannelMoves(this.connection, () => this.rejoinSoon());
     } else {
       this.connection.on('messageBuffer', hear);
     }
@@ -136,6 +139,7 @@ export class RedisSignals implements Signals, AsyncDisposable {
     this.isClosed = true;
     clearInterval(this.heartbeat);
     clearTimeout(this.makingGood);
+    clearTimeout(this.soon);
     this.pace.close();
     this.connection.disconnect();
   }
@@ -156,7 +160,7 @@ export class RedisSignals implements Signals, AsyncDisposable {
     try {
       await this.joinNow(channels);
     } catch {
-      setTimeout(() => void this.rejoin(), RETRY).unref();
+      this.rejoinSoon();
     }
   }
 
@@ -174,6 +178,17 @@ export class RedisSignals implements Signals, AsyncDisposable {
     const name = this.prefix + channel;
     const { connection } = this;
     return connection instanceof Cluster ? connection.sunsubscribe(name) : connection.unsubscribe(name);
+  }
+
+  /** Whatever asks for it meanwhile is served by the same one. */
+  private rejoinSoon(): void {
+    if (this.isClosed) {
+      return;
+    }
+    this.soon ??= setTimeout(() => {
+      this.soon = undefined;
+      void this.rejoin();
+    }, RETRY).unref();
   }
 
   /** Joins all channels and tells of a gap in each; asked meanwhile, once more. */
@@ -201,8 +216,8 @@ export class RedisSignals implements Signals, AsyncDisposable {
       try {
         await this.joinNow(batch);
       } catch {
-        if (!this.isClosed && this.isJoinable) {
-          setTimeout(() => void this.rejoin(), RETRY).unref();
+        if (this.isJoinable) {
+          this.rejoinSoon();
         }
         return;
       }

@@ -6,13 +6,17 @@
  * for a retry under the same CCA. Parcels stay in the mailbox until their private gateway says that it has them.
  */
 
+import type { AwalaError } from '../../awala/errors.ts';
+import type { Certificate } from '../../awala/pki/certificate.ts';
 import type { ChannelSessions } from '../channel-sessions.ts';
+import type { GatewayError } from '../errors.ts';
 import { giveBack } from '../give-back.ts';
 import type { JournalWriter } from '../journal.ts';
 import { waitedSince } from '../parcel-at-rest.ts';
 import { DAY, SECOND } from '../time.ts';
 import { newUuid } from '../uuid.ts';
 import { CargoContents, type CargoContentsParts } from './cargo-contents.ts';
+import type { CargoLoads } from './cargo-loads.ts';
 import { CargoPace } from './cargo-pace.ts';
 import { type PackedCargo, packCargoes } from './cargo-packing.ts';
 import { type CargoAddress, type CargoWriter, cargoOverhead } from './cargo-writer.ts';
@@ -40,6 +44,7 @@ export const DEFAULT_CARGO_SIZES: CargoSizes = { start: 64 * 1024, most: 1024 * 
 export interface CargoCollectionParts extends CargoContentsParts {
   readonly writer: CargoWriter;
   readonly sessions: ChannelSessions;
+  readonly loads: CargoLoads;
   readonly journal: JournalWriter;
   readonly sizes: CargoSizes;
 }
@@ -47,13 +52,16 @@ export interface CargoCollectionParts extends CargoContentsParts {
 export interface OutgoingCargo {
   /** UUID, version 4. */
   readonly id: string;
-  /** In memory of its own: whoever has sent it may give it back. */
-  readonly cargo: Buffer;
+  /** In pieces, in memory of its own: whoever has sent it may give them back. */
+  readonly cargo: readonly Uint8Array[];
+  /** Of all pieces. */
+  readonly octets: number;
 }
 
 /** A cargo that was sent and is not acknowledged yet. */
 interface Unacknowledged {
   readonly digests: Buffer;
+  readonly octets: number;
   /** ms since 1970 */
   readonly sent: number;
 }
@@ -64,10 +72,14 @@ export class CargoCollection implements Disposable {
   private readonly claim: CcaClaim;
   private readonly pace: CargoPace;
   private readonly unacknowledged = new Map<string, Unacknowledged>();
+  private readonly forbidden = new AbortController();
+  private readonly onDisposed: () => void;
   /** Resolves what waits for something to happen. */
   private wake: () => void = () => undefined;
   /** Digests of what was acknowledged and is not noted yet. */
   private toNote: Buffer[] = [];
+  /** What arrived up to then is noted as loaded: ms since 1970. */
+  private loadedUntil = 0;
   private noting: Promise<void> | undefined;
   /** When acknowledgements were noted last: ms since 1970. */
   private lastNote = 0;
@@ -79,11 +91,18 @@ export class CargoCollection implements Disposable {
   /** How many octets they had. */
   octets = 0;
 
-  constructor(parts: CargoCollectionParts, address: CargoAddress, claim: CcaClaim) {
+  /** @param onDisposed called when nobody collects any more */
+  constructor(parts: CargoCollectionParts, address: CargoAddress, claim: CcaClaim, onDisposed = () => {}) {
     this.parts = parts;
+    this.onDisposed = onDisposed;
     this.address = address;
     this.claim = claim;
     this.pace = new CargoPace(parts.sizes.start, parts.sizes.most, claim.fruitlessCalls);
+  }
+
+  /** The certificate of the private gateway that the cargo is for. */
+  get recipient(): Certificate {
+    return this.address.recipient;
   }
 
   /** How many cargoes the courier has not acknowledged. */
@@ -95,11 +114,12 @@ export class CargoCollection implements Disposable {
    * Makes all cargo, each when there is room for it in the window; ends when all was acknowledged and the CCA is spent.
    *
    * @param signal when it aborts, the courier has gone
-   * @throws GatewayError CCA_SUPERSEDED; StoreError; the signal's reason; Error when a key's keeper does not sign
+   * @throws GatewayError CCA_SUPERSEDED; what it was forbidden with; StoreError; the signal's reason; Error when a key's
+   *   keeper does not sign
    */
   async *deliveries(signal: AbortSignal): AsyncGenerator<OutgoingCargo> {
     const { parts, claim, address } = this;
-    const ended = AbortSignal.any([signal, claim.signal]);
+    const ended = AbortSignal.any([signal, claim.signal, this.forbidden.signal]);
     const wake = () => this.wake();
     ended.addEventListener('abort', wake);
     try {
@@ -116,6 +136,7 @@ export class CargoCollection implements Disposable {
           giveBack(bytes);
         }
         await this.until(() => this.unacknowledged.size < WINDOW, ended);
+        await this.noteLoaded(packed);
         await claim.check();
         yield this.send(packed, cargo);
       }
@@ -140,7 +161,7 @@ export class CargoCollection implements Disposable {
       return;
     }
     this.unacknowledged.delete(id);
-    this.pace.acknowledged(this.parts.clock.now() - cargo.sent);
+    this.pace.acknowledged(cargo.octets, this.parts.clock.now() - cargo.sent);
     this.toNote.push(cargo.digests);
     if (this.parts.clock.now() - this.lastNote >= NOTE_INTERVAL) {
       void this.note();
@@ -148,26 +169,42 @@ export class CargoCollection implements Disposable {
     this.wake();
   }
 
+  /** Ends it: what authorized it does so no longer. */
+  forbid(why: AwalaError | GatewayError): void {
+    this.forbidden.abort(why);
+  }
+
   /** Ends the claim's interest in newer calls. */
   [Symbol.dispose](): void {
     this.claim.release();
+    this.onDisposed();
   }
 
-  private send({ items }: PackedCargo, cargo: Buffer): OutgoingCargo {
+  private send({ items }: PackedCargo, cargo: readonly Uint8Array[]): OutgoingCargo {
     const { clock, random, journal } = this.parts;
     const id = newUuid(random);
     const digests = Buffer.from(items.map(({ digest }) => digest).join(''), 'latin1');
+    const octets = cargo.reduce((sum, piece) => sum + piece.length, 0);
     const now = clock.now();
-    this.unacknowledged.set(id, { digests, sent: now });
+    this.unacknowledged.set(id, { digests, octets, sent: now });
     this.cargoes++;
     this.items += items.length;
-    this.octets += cargo.length;
+    this.octets += octets;
     for (const { ids, arrival = now } of items) {
       if (ids) {
         journal.record({ event: 'loaded', door: 'cargo', ...ids, waited: waitedSince(arrival, now) });
       }
     }
-    return { id, cargo };
+    return { id, cargo, octets };
+  }
+
+  /** Before any of it leaves: a private gateway cannot have what is not noted. */
+  private async noteLoaded({ items }: PackedCargo): Promise<void> {
+    const newest = items.reduce((latest, { arrival = 0 }) => Math.max(latest, arrival), 0);
+    if (newest > this.loadedUntil) {
+      this.loadedUntil = Math.max(newest, this.parts.clock.now());
+      await this.parts.loads.note(this.address.recipient.subjectId, this.loadedUntil);
+    }
   }
 
   /** Notes what was acknowledged, several cargoes at a time where they come fast. Never rejects. */

@@ -135,7 +135,7 @@ export class CargoContents {
   private async *parcels(isOfSize: (entry: ObjectEntry) => boolean): AsyncGenerator<readonly OutgoingItem[]> {
     const { mailboxes } = this.parts;
     const isWanted = (entry: ObjectEntry) => isOfSize(entry) && !this.isDone(() => parcelDigest(entry));
-    const entries = oldestFirst(() => mailboxes.list(this.peer), isWanted);
+    const entries = oldestFirst(() => mailboxes.listPages(this.peer), isWanted);
     for await (const parcels of readParcels(mailboxes, entries)) {
       const items: OutgoingItem[] = [];
       for (const parcel of parcels) {

@@ -56,7 +56,8 @@ export class CargoDelivery {
   async deliver(bytes: Buffer, ids: TraceIds): Promise<void> {
     const cargo = readRamfMessage(RamfType.CARGO, bytes, this.certificates);
     ids.cargo = cargo.messageId;
-    this.verify(cargo);
+    // A courier that is told that it is of no use stops carrying it: by keys that others use already, it may be.
+    await this.identity.judge(() => this.verify(cargo));
     const peer = cargo.sender.subjectId;
     ids.peer = peer;
     this.peers?.requireWelcome(peer);

@@ -34,10 +34,13 @@ export class CargoPace {
     return this.size;
   }
 
-  /** @param elapsed from a cargo's being sent to its acknowledgement, in milliseconds */
-  acknowledged(elapsed: number): void {
+  /**
+   * @param octets of the cargo: a single message may have made it larger than it was to be
+   * @param elapsed from its being sent to its acknowledgement, in milliseconds
+   */
+  acknowledged(octets: number, elapsed: number): void {
     if (elapsed <= FAST) {
-      this.size = Math.min(this.most, this.size * 2);
+      this.size = Math.min(this.most, Math.max(this.size, octets) * 2);
     } else if (elapsed > SLOW) {
       this.size = Math.max(this.start, Math.floor(this.size / 2));
     }

@@ -23,6 +23,7 @@ import type { ParcelDelivery } from '../parcel-delivery.ts';
 import type { Clock, StoredObject } from '../ports.ts';
 import type { Revocations } from '../revocations.ts';
 import { CLOCK_DRIFT } from '../time.ts';
+import type { CargoLoads } from './cargo-loads.ts';
 import { type CargoStorage, cargoSender } from './cargo-storage.ts';
 import type { CollectedParcels } from './collected-parcels.ts';
 
@@ -61,12 +62,16 @@ export type CargoOutcome =
 /** Told of each message; what it resolves is waited for, so that a long cargo leaves others their turn. */
 export type NoteItem = (outcome: ItemOutcome) => Promise<void>;
 
+/** Up to when the mailbox of the cargo's sender was loaded into cargo: ms since 1970. Read once a cargo. */
+type LoadedUntil = () => Promise<number>;
+
 export interface CargoProcessingParts {
   readonly identity: Identity;
   readonly storage: CargoStorage;
   readonly sessions: ChannelSessions;
   readonly delivery: ParcelDelivery;
   readonly collected: CollectedParcels;
+  readonly loads: CargoLoads;
   readonly mailboxes: Mailboxes;
   readonly revocations: Revocations;
   readonly certificates: CertificateCache;
@@ -111,11 +116,12 @@ export class CargoProcessing {
     return { result: 'opened', ids, items: count };
   }
 
-  /** The messages in cargo, whose outside was verified when it came. */
+  /** The messages in cargo, whose outside was verified when it came; its signer's certificate may be revoked since. */
   private async decrypt({ body, key }: StoredObject, ids: TraceIds): Promise<Iterable<CargoItem>> {
-    const { sessions, certificates } = this.parts;
+    const { sessions, certificates, revocations } = this.parts;
     const cargo = readRamfMessage(RamfType.CARGO, body, certificates);
     ids.cargo = cargo.messageId;
+    revocations.requireUnrevoked(cargo.sender);
     const plaintext = await sessions.decrypt(cargo.payload, cargoSender(key), cargo.creation);
     giveBack(body);
     return readCargoMessageSet(plaintext);
@@ -130,12 +136,26 @@ export class CargoProcessing {
     let count = 0;
     let isWaiting = false;
     let hasFailed = false;
+    // They may revoke the certificate that signed the cargo, which is not opened again then.
+    const revocations: CargoItem[] = [];
+    let loadedUntil: Promise<number> | undefined;
+    const loaded = () => {
+      loadedUntil ??= this.parts.loads.until(peerOf(cargoIds));
+      return loadedUntil;
+    };
+    const takeOne = async (item: CargoItem) => {
+      const outcome = await this.take(item, { ...cargoIds }, loaded);
+      isWaiting ||= outcome.result === 'waiting';
+      await note(outcome);
+    };
     const takeSome = async () => {
       for (let next = remaining.next(); !next.done && !hasFailed; next = remaining.next()) {
         count++;
-        const outcome = await this.take(next.value, { ...cargoIds });
-        isWaiting ||= outcome.result === 'waiting';
-        await note(outcome);
+        if (next.value.kind === 'certificate-revocation') {
+          revocations.push(next.value);
+        } else {
+          await takeOne(next.value);
+        }
       }
     };
     const takers = Array.from({ length: CONCURRENT_ITEMS }, () =>
@@ -149,13 +169,16 @@ export class CargoProcessing {
     if (failed) {
       throw (failed as PromiseRejectedResult).reason;
     }
+    for (const revocation of revocations) {
+      await takeOne(revocation);
+    }
     return { count, isWaiting };
   }
 
   /** Takes care of one message; what is wrong with it stops none of the others. @throws StoreError */
-  private async take({ kind, bytes }: CargoItem, ids: TraceIds): Promise<ItemOutcome> {
+  private async take({ kind, bytes }: CargoItem, ids: TraceIds, loaded: LoadedUntil): Promise<ItemOutcome> {
     try {
-      return { kind, ids, result: await this.takeKind(kind, bytes, ids) };
+      return { kind, ids, result: await this.takeKind(kind, bytes, ids, loaded) };
     } catch (error) {
       if (error instanceof GatewayError && error.code === 'OUTBOX_FULL') {
         return { kind, ids, result: 'waiting', error };
@@ -167,12 +190,17 @@ export class CargoProcessing {
     }
   }
 
-  private async takeKind(kind: CargoItemKind, bytes: Buffer, ids: TraceIds): Promise<ItemOutcome['result']> {
+  private async takeKind(
+    kind: CargoItemKind,
+    bytes: Buffer,
+    ids: TraceIds,
+    loaded: LoadedUntil,
+  ): Promise<ItemOutcome['result']> {
     switch (kind) {
       case 'parcel':
         return this.takeParcel(bytes, ids);
       case 'parcel-collection-ack':
-        return this.takeCollectionAck(bytes, ids);
+        return this.takeCollectionAck(bytes, ids, loaded);
       case 'parcel-delivery-deauthorization':
         return this.takeDeauthorization(bytes, ids);
       case 'certificate-revocation':
@@ -211,14 +239,17 @@ export class CargoProcessing {
     return 'taken';
   }
 
-  /** Deletes the parcel from the mailbox of the gateway that signed the cargo, and from no other. */
-  private async takeCollectionAck(bytes: Buffer, ids: TraceIds): Promise<ItemOutcome['result']> {
+  /**
+   * Deletes the parcel from the mailbox of the gateway that signed the cargo, and from no other; not one that has come in
+   * its place since the last cargo was loaded.
+   */
+  private async takeCollectionAck(bytes: Buffer, ids: TraceIds, loaded: LoadedUntil): Promise<ItemOutcome['result']> {
     const { mailboxes, journal } = this.parts;
     const peer = peerOf(ids);
     const { senderEndpointId: sender, recipientEndpointId: recipient, parcelId } = readParcelCollectionAck(bytes);
     Object.assign(ids, { sender, recipient, parcel: parcelId });
     const entry = await mailboxes.find(peer, parcelDigest({ sender, recipient, messageId: parcelId }));
-    if (!entry) {
+    if (!entry || entry.arrival > (await loaded())) {
       return 'repeated';
     }
     await mailboxes.remove(peer, entry);
@@ -241,21 +272,25 @@ export class CargoProcessing {
     const { identity, certificates, clock, revocations } = this.parts;
     const revocation = readRamfMessage(RamfType.REVOCATION, bytes, certificates);
     const { sender, recipient, payload, signedData } = revocation;
-    if (payload.length > 0 || !identity.ownKey(recipient.id)) {
-      throw new AwalaError('RAMF_MALFORMED', 'Certificate revocation is for another gateway, or has a payload');
-    }
+    await identity.judge(() => {
+      if (payload.length > 0 || !identity.ownKey(recipient.id)) {
+        throw new AwalaError('RAMF_MALFORMED', 'Certificate revocation is for another gateway, or has a payload');
+      }
+    });
     if (sender.subjectId !== peerOf(ids)) {
       throw new AwalaError('CERTIFICATE_UNTRUSTED', 'Certificate revocation is not by the gateway that sent the cargo');
     }
     const now = clock.now();
     verifyRamfMessage(revocation, now, CLOCK_DRIFT);
-    verifyPath(sender, {
-      intermediates: [],
-      trusted: identity.trusted(),
-      now,
-      drift: CLOCK_DRIFT,
-      cache: signedData.cache,
-    });
+    await identity.judge(() =>
+      verifyPath(sender, {
+        intermediates: [],
+        trusted: identity.trusted(),
+        now,
+        drift: CLOCK_DRIFT,
+        cache: signedData.cache,
+      }),
+    );
     await revocations.revokeCertificate(sender);
     return 'taken';
   }

@@ -5,9 +5,8 @@
 import { cargoMessageSetPieces } from '../../awala/cargo/cargo-message-set.ts';
 import type { Certificate } from '../../awala/pki/certificate.ts';
 import { MAX_TTL, RamfType } from '../../awala/ramf/ramf-message.ts';
-import { writeRamfMessage } from '../../awala/ramf/write-ramf.ts';
+import { ramfMessagePieces } from '../../awala/ramf/write-ramf.ts';
 import type { OutgoingMessages } from '../channel-sessions.ts';
-import { giveBack } from '../give-back.ts';
 import type { OwnKey } from '../identity-keys.ts';
 import type { Clock, Random } from '../ports.ts';
 import { BACKDATING, SECOND } from '../time.ts';
@@ -43,10 +42,10 @@ export class CargoWriter {
 
   /**
    * @param session with the recipient
-   * @returns the cargo, DER with primitive strings
+   * @returns the cargo, DER with primitive strings, in pieces of memory of its own
    * @throws GatewayError SESSION_KEY_UNKNOWN; StoreError; Error when the key's keeper does not sign
    */
-  async write({ items, expiry }: PackedCargo, address: CargoAddress, session: OutgoingMessages): Promise<Buffer> {
+  async write({ items, expiry }: PackedCargo, address: CargoAddress, session: OutgoingMessages): Promise<Uint8Array[]> {
     const { recipient, authorization, key } = address;
     const plaintext = cargoMessageSetPieces(items.map(({ bytes }) => bytes));
     const now = this.clock.now();
@@ -62,8 +61,6 @@ export class CargoWriter {
     };
     const signer = { key: key.signing, certificate: authorization };
     // Without the recipient's certificate Android's courier drops cargo, though it acknowledges it.
-    const cargo = await writeRamfMessage(RamfType.CARGO, fields, signer, [recipient]);
-    payload.forEach(giveBack);
-    return cargo;
+    return ramfMessagePieces(RamfType.CARGO, fields, signer, [recipient]);
   }
 }

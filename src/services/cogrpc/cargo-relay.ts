@@ -5,6 +5,7 @@ import type { handleBidiStreamingCall, MethodDefinition, ServerDuplexStream, Ser
 import {
   type CargoDelivery,
   type CargoDeliveryAck,
+  type OutgoingCargoDelivery,
   readCargoDelivery,
   readCargoDeliveryAck,
   writeCargoDelivery,
@@ -15,12 +16,12 @@ import {
 export const CARGO_RELAY_NAMES = ['awala.cogrpc.CargoRelay', 'relaynet.cogrpc.CargoRelay'] as const;
 
 export type DeliverCargoCall = ServerDuplexStream<CargoDelivery, CargoDeliveryAck>;
-export type CollectCargoCall = ServerDuplexStream<CargoDeliveryAck, CargoDelivery>;
+export type CollectCargoCall = ServerDuplexStream<CargoDeliveryAck, OutgoingCargoDelivery>;
 
 /** What serves each call; one that is absent is answered UNIMPLEMENTED. A handler ends its call and never throws. */
 export interface CargoRelay {
   readonly deliverCargo?: handleBidiStreamingCall<CargoDelivery, CargoDeliveryAck>;
-  readonly collectCargo?: handleBidiStreamingCall<CargoDeliveryAck, CargoDelivery>;
+  readonly collectCargo?: handleBidiStreamingCall<CargoDeliveryAck, OutgoingCargoDelivery>;
 }
 
 /** Of the service with one of `CARGO_RELAY_NAMES`; serves for clients in tests, too. */

@@ -112,7 +112,7 @@ function send(call: CollectCargoCall, delivery: OutgoingCargo, gone: AbortSignal
     gone.addEventListener('abort', () => resolve(), { once: true });
     call.write(delivery, () => {
       // The library has its own copy.
-      giveBack(delivery.cargo);
+      delivery.cargo.forEach(giveBack);
       resolve();
     });
   });

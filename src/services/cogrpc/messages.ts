@@ -1,7 +1,7 @@
 /**
  * The messages of CogRPC (RS-008): cargo with an id, and the acknowledgement by that id. See `proto/`.
  */
-import { octetsField, readFields } from './protobuf.ts';
+import { octetsField, piecesField, readFields } from './protobuf.ts';
 
 const ID = 1;
 const CARGO = 2;
@@ -14,6 +14,12 @@ export interface CargoDelivery {
   readonly id: string;
   /** A whole RAMF message. */
   readonly cargo: Buffer;
+}
+
+/** A delivery to be written, its cargo in pieces. */
+export interface OutgoingCargoDelivery {
+  readonly id: string;
+  readonly cargo: readonly Uint8Array[];
 }
 
 export interface CargoDeliveryAck {
@@ -31,8 +37,9 @@ export function readCargoDelivery(message: Buffer): CargoDelivery {
   return { id: readId(fields.get(ID)), cargo };
 }
 
-export function writeCargoDelivery({ id, cargo }: CargoDelivery): Buffer {
-  return Buffer.concat([...octetsField(ID, Buffer.from(id)), ...octetsField(CARGO, cargo)]);
+export function writeCargoDelivery({ id, cargo }: CargoDelivery | OutgoingCargoDelivery): Buffer {
+  const pieces = cargo instanceof Uint8Array ? [cargo] : cargo;
+  return Buffer.concat([...octetsField(ID, Buffer.from(id)), ...piecesField(CARGO, pieces)]);
 }
 
 /** @throws Error */

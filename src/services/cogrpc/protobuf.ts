@@ -61,7 +61,13 @@ export function readFields(message: Buffer): Map<number, FieldValue> {
 
 /** A field of octets as it is written; an empty one is left out. */
 export function octetsField(number: number, octets: Uint8Array): readonly Uint8Array[] {
-  return octets.length === 0 ? [] : [varintOctets(number * 8 + LENGTH_DELIMITED, octets.length), octets];
+  return piecesField(number, [octets]);
+}
+
+/** As `octetsField`, of octets in pieces. */
+export function piecesField(number: number, pieces: readonly Uint8Array[]): readonly Uint8Array[] {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  return length === 0 ? [] : [varintOctets(number * 8 + LENGTH_DELIMITED, length), ...pieces];
 }
 
 /** A number as it is written; zero is left out. */

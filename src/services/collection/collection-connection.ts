@@ -161,6 +161,11 @@ export class CollectionConnection implements CollectionOutlet {
     await this.writer.write(writeParcelDeliveryHeader(deliveryId, parcel.length), parcel);
   }
 
+  supersede(): void {
+    this.parts.log.info({ collection: this.id }, 'Collection makes way for a newer one');
+    this.end();
+  }
+
   complete(): void {
     this.close(CloseCode.COMPLETE, 'All parcels were collected');
   }

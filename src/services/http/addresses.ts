@@ -1,11 +1,14 @@
 /**
  * Internet Protocol addresses: whose forwarded headers count, and which addresses are one neighbourhood for limits.
  */
-import { isIP } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 const IPV4_BLOCK_OCTETS = 3;
 const IPV6_BLOCK_OCTETS = 7;
+
+/** How the system writes the start of an IPv6 address with an IPv4 one inside. */
+const MAPPED_PREFIX = '::ffff:';
 
 /** The bits before the IPv4 address inside an IPv6 one. */
 const MAPPED_PREFIX_BITS = 96;
@@ -56,6 +59,11 @@ export function clientAddress(
  * inside IPv6 (`::ffff:192.0.2.1`) count as IPv4. What is no address shares the block `unknown`.
  */
 export function addressBlock(text: string): string {
+  // Asked for each request, and the library takes a while.
+  const ipv4 = text.startsWith(MAPPED_PREFIX) ? text.slice(MAPPED_PREFIX.length) : text;
+  if (isIPv4(ipv4)) {
+    return `${ipv4.slice(0, ipv4.lastIndexOf('.'))}.0/24`;
+  }
   const address = readAddress(text);
   if (!address) {
     return 'unknown';

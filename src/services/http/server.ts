@@ -129,9 +129,7 @@ export class HttpServer implements Service {
         server = this.createServer(handler as RequestListener, limits);
         return server;
       },
-      loggerInstance: log,
-      // No child logger for each request: doors log with the request's ids.
-      childLoggerFactory: (logger) => logger,
+      loggerInstance: withoutChildren(log),
       logController: new LogController({ disableRequestLogging: true }),
       genReqId: () => randomUUID(),
       // No route has a schema; fastify would load the compilers of schemas all the same.
@@ -341,6 +339,12 @@ export class HttpServer implements Service {
     }
     socket.destroy();
   }
+}
+
+/** The same log, which is its own child: fastify wants one for each request, and doors log with the request's ids. */
+function withoutChildren(log: Logger): Logger {
+  const childless: Logger = Object.create(log, { child: { value: () => childless } });
+  return childless;
 }
 
 /** Android's look whether there is a way to the Internet: every five seconds, and outside of all limits. */

@@ -61,6 +61,17 @@ describe('Certificate cache', () => {
     assert.ok(cache.size >= 15 && cache.size <= 21, String(cache.size));
   });
 
+  it('takes one again that it had dropped', () => {
+    const cache = new CertificateCache(ROOM);
+    const [first, ...others] = certificates(60).map((bytes) => cache.read(bytes)) as [Certificate, ...Certificate[]];
+    for (const certificate of [first, ...others]) {
+      cache.remember(certificate);
+    }
+    assert.ok(!isCached(cache, first));
+    cache.remember(first);
+    assert.ok(isCached(cache, first));
+  });
+
   it('keeps certificates in use, however many new ones are met once', () => {
     const cache = new CertificateCache(ROOM);
     const [inUse, ...others] = certificates(60) as [Buffer, ...Buffer[]];

@@ -4,11 +4,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { temporaryBackends } from '../../support/local-backends.ts';
 
 const OBJECTS = 5000;
+
+/** Puts that are served at least while they go; it is hundreds where nothing holds them up. */
+const SERVED = 50;
 
 test('Housekeeping removes expired objects and records from the disk, and no others', async () => {
   await using temporary = await temporaryBackends();
@@ -50,22 +52,17 @@ test('Housekeeping of many objects gives their room back, and holds up neither e
     Array.from({ length: OBJECTS }, (_, number) => backends.objects.put(`m/${number}`, randomBytes(2048), { expiry })),
   );
   clock.advance(1001);
-  const delay = monitorEventLoopDelay({ resolution: 5 });
-  delay.enable();
   let done = false;
   const housekeeping = backends.housekeeping().finally(() => {
     done = true;
   });
-  let slowest = 0;
-  for (let number = 0; !done; number++) {
-    const start = performance.now();
-    await backends.objects.put(`n/${number % 10}`, randomBytes(1024), { expiry: clock.now() + 1000 });
-    slowest = Math.max(slowest, performance.now() - start);
+  let puts = 0;
+  for (; !done; puts++) {
+    await backends.objects.put(`n/${puts % 10}`, randomBytes(1024), { expiry: clock.now() + 1000 });
   }
   await housekeeping;
-  delay.disable();
-  assert.ok(delay.max / 1e6 < 250, `event loop stalled for ${delay.max / 1e6} ms`);
-  assert.ok(slowest < 2000, `a put took ${slowest} ms`);
+  // Each takes several turns of the event loop, and a place among the writes.
+  assert.ok(puts >= SERVED, `only ${puts} puts meanwhile`);
   await backends.housekeeping();
   assert.ok((await stat(file)).size < 1024 * 1024, 'the index shrank');
   const segments = await readdir(join(directory, 'messages'));

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
+import { replaceCall, systemError } from '../../support/failing-calls.ts';
 import { keysOf, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
@@ -17,6 +18,16 @@ const expiry = clock.now() + 1e9;
 
 function open(directory: string): Promise<LocalBackends> {
   return openLocalBackends({ directory, clock, random: randomBytes });
+}
+
+class TestLog {
+  readonly messages: string[] = [];
+  warn(_details: object, message: string): void {
+    this.messages.push(message);
+  }
+  error(_details: object, message: string): void {
+    this.messages.push(message);
+  }
 }
 
 /** Spoils the page that holds an entry, and gives the rows on it up. */
@@ -78,6 +89,50 @@ test('A damaged page that is found while messages are read costs none of them', 
       keys.filter((key) => key !== 'm/a/8000'),
     );
   }
+});
+
+test('A repaired index that cannot be opened yet is opened by a later read, and the gateway lives on', async () => {
+  const { directory, keys } = await largeIndex();
+  await using _directory = directory;
+  await spoilPageOf(directory.path, 'm/a/8000');
+  await using backends = await open(directory.path);
+  const path = join(directory.path, 'objects.sqlite');
+  let refused = 0;
+  {
+    using _ = replaceCall('existsSync', (original) => (file: string) => {
+      refused += file === path ? 1 : 0;
+      return file !== path && original(file);
+    });
+    await assert.rejects(backends.objects.get('m/a/8000'), { name: 'StoreError', code: 'STORE_AWAY' });
+  }
+  assert.ok(refused > 0);
+  assert.deepEqual(await keysOf(backends), keys);
+});
+
+test('A rebuild of the index that fails while it serves is tried again until it is done', async () => {
+  const { directory, keys } = await largeIndex();
+  await using _directory = directory;
+  await spoilPageOf(directory.path, 'm/a/8000');
+  const log = new TestLog();
+  await using backends = await openLocalBackends({ directory: directory.path, clock, random: randomBytes, log });
+  const messages = join(directory.path, 'messages');
+  let refusals = 2;
+  using _ = replaceCall('openSync', (original) => (...[file, ...rest]: Parameters<typeof original>) => {
+    if (refusals > 0 && `${file}`.startsWith(messages)) {
+      refusals--;
+      throw systemError('EMFILE');
+    }
+    return original(file, ...rest);
+  });
+  // Whoever asks while it fails waits until it is done.
+  const read = await Promise.all(keys.map((key) => backends.objects.find(key)));
+  assert.deepEqual(
+    read.map((entry) => entry?.key),
+    keys,
+  );
+  assert.equal(refusals, 0);
+  assert.equal(log.messages.filter((message) => message === 'The index cannot be rebuilt').length, 2);
+  assert.deepEqual(await keysOf(backends), keys);
 });
 
 test('A repair that is killed between its two renames is finished by the next start', async () => {

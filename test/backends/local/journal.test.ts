@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { appendFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { LocalJournal } from '../../../src/backends/local/journal.ts';
+import { JournalFiles } from '../../../src/backends/local/journal-files.ts';
 import { temporaryDirectory } from '../../support/gateway.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
@@ -89,6 +91,23 @@ suite('The journal of a data directory', () => {
         assert.equal((await journal.find(idOf(number))).length, 1, `line ${number}`);
       }
     }
+  });
+
+  test('writes what waits in one piece; what comes meanwhile waits for the next', async (context) => {
+    const folder = directoryOf(context);
+    const log = { warn: (details: unknown) => assert.fail(String(details)), error() {} };
+    const files = new JournalFiles({ folder, name: 'way', maxOctets: MIB, log });
+    const written = () => readFileSync(path.join(folder, 'way-1.ndjson'), 'latin1');
+    files.add('first\n');
+    files.add('second\n');
+    const writing = files.write();
+    await setImmediate();
+    files.add('third\n');
+    await writing;
+    assert.equal(written(), 'first\nsecond\n');
+    await files.write();
+    assert.equal(written(), 'first\nsecond\nthird\n');
+    await files.close();
   });
 
   test('is lost, with one warning, where it cannot be written, and nothing else fails', async (context) => {

@@ -1,10 +1,12 @@
 /** The log of messages gives the room of deleted messages back, and loses none of the others. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readdir, statfs } from 'node:fs/promises';
+import { open as openFile, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
+import { MOVE } from '../../../src/backends/local/log-records.ts';
+import { readSegment } from '../../../src/backends/local/segment-reader.ts';
 import { copyOf, keysOf, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { needsSmallVolume, smallVolume } from '../../support/small-volume.ts';
@@ -69,6 +71,17 @@ suite('Compaction of the log', () => {
     await using reopened = await open(copy.path);
     await assertHas(reopened, expected);
     assert.equal(reopened.damaged, 0);
+  });
+
+  test('moves each message once, however many ask for it at once', async () => {
+    await using directory = await temporaryDirectory();
+    await using backends = await open(directory.path);
+    const keys = Array.from({ length: 400 }, (_, index) => `m/a/${index}`);
+    await Promise.all(keys.map((key) => backends.objects.put(key, Buffer.alloc(2000, key), { expiry })));
+    const kept = keys.filter((_, index) => index % 4 === 0);
+    await Promise.all(keys.filter((key) => !kept.includes(key)).map((key) => backends.objects.delete(key)));
+    await Promise.all([backends.compact(), backends.housekeeping(), backends.compact()]);
+    assert.deepEqual(await movedKeys(directory.path), [...kept].sort());
   });
 
   test('goes on where a kill cut it short', async () => {
@@ -204,6 +217,19 @@ suite('Compaction of the log', () => {
     assert.ok((await openFiles()) < before + 20, `${await openFiles()} files are open, before ${before}`);
   });
 });
+
+/** The keys of the records in the log that tell of a move. */
+async function movedKeys(directory: string): Promise<string[]> {
+  const messages = join(directory, 'messages');
+  const keys: string[] = [];
+  for (const name of await readdir(messages)) {
+    await using file = await openFile(join(messages, name));
+    for (const record of readSegment(file.fd, { from: 0, end: (await file.stat()).size })) {
+      keys.push(...(record?.head[0] === MOVE ? [record.head[2]] : []));
+    }
+  }
+  return keys.sort();
+}
 
 async function assertHas(backends: LocalBackends, expected: ReadonlyMap<string, Buffer>): Promise<void> {
   assert.deepEqual(await keysOf(backends), [...expected.keys()].sort());

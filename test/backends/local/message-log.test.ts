@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
-import { PUT, writeRecord } from '../../../src/backends/local/log-records.ts';
+import { PUT, writeRecordHead } from '../../../src/backends/local/log-records.ts';
 import { copyOf, keysOf, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
@@ -114,7 +114,9 @@ suite('After a kill', () => {
   test('what a stranger put into a message does not pass for a record where the log is damaged', async () => {
     await using directory = await temporaryDirectory();
     await using running = await open(directory.path);
-    const forged = writeRecord(JSON.stringify([PUT, 1, 'm/b/forged', expiry, 4, '{}', 0, 0]), Buffer.from('evil'));
+    const body = Buffer.from('evil');
+    const head = JSON.stringify([PUT, 1, 'm/b/forged', expiry, body.length, '{}', 0, 0]);
+    const forged = Buffer.concat([writeRecordHead(head, body.length), body]);
     const segment = await newestSegment(directory.path).catch(() => undefined);
     assert.equal(segment, undefined, 'there is no segment before the first message');
     await running.objects.put('m/a/1', Buffer.concat([randomBytes(100), forged, randomBytes(100)]), { expiry });

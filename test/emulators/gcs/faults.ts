@@ -34,11 +34,19 @@ export type Fault =
   /** `objects.media`: answers without its checksum. */
   | { readonly kind: 'no-checksum' }
   /** Waits, before anything is done, until the hold is released. */
-  | { readonly kind: 'hold'; readonly reached: () => void; readonly released: Promise<void> };
+  | {
+      readonly kind: 'hold';
+      readonly reached: () => void;
+      readonly abandoned: () => void;
+      readonly released: Promise<void>;
+      readonly isInHand: boolean;
+    };
 
 export interface Hold {
   /** Resolves when the request has come. */
   readonly reached: Promise<void>;
+  /** Resolves when whoever asked has hung up. */
+  readonly abandoned: Promise<void>;
   release(): void;
 }
 
@@ -59,12 +67,24 @@ export class Faults {
     }
   }
 
-  /** The next request for this operation waits before anything is done. */
-  hold(operation: Operation): Hold {
+  /**
+   * The next request for this operation waits before anything is done.
+   *
+   * @param options.isInHand it is done then also where whoever asked has hung up meanwhile; else it is not, as where the
+   *   request was still on its way
+   */
+  hold(operation: Operation, { isInHand = false }: { isInHand?: boolean } = {}): Hold {
     const reached = Promise.withResolvers<void>();
+    const abandoned = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();
-    this.next(operation, { kind: 'hold', reached: reached.resolve, released: released.promise });
-    return { reached: reached.promise, release: released.resolve };
+    this.next(operation, {
+      kind: 'hold',
+      reached: reached.resolve,
+      abandoned: abandoned.resolve,
+      released: released.promise,
+      isInHand,
+    });
+    return { reached: reached.promise, abandoned: abandoned.promise, release: released.resolve };
   }
 
   clear(): void {

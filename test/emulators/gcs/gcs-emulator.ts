@@ -124,8 +124,12 @@ class Service {
       fault = this.faults.take(operation);
     }
     if (fault?.kind === 'hold') {
+      response.once('close', fault.abandoned);
       fault.reached();
       await fault.released;
+      if (response.closed && !fault.isInHand) {
+        return;
+      }
     } else if (fault?.kind === 'delay') {
       await setTimeout(fault.ms);
     } else if (fault?.kind === 'silence') {

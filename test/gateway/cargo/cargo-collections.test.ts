@@ -159,6 +159,27 @@ test('nobody collects by a certificate that was revoked, or who is blocked', asy
   await assert.rejects(open(room, await recipient.writeCca(), { peers, revocations }), refusal('CERTIFICATE_REVOKED'));
 });
 
+for (const code of ['PEER_BLOCKED', 'CERTIFICATE_REVOKED']) {
+  test(`a collection under way ends with ${code}`, async (t) => {
+    const { room, chain, recipient } = await setting(t);
+    await fill(room, chain);
+    const parts = { ...room.backends, random: machineRandom, clock: room.clock };
+    using revocations = await Revocations.open(parts);
+    using peers = await Peers.open(parts);
+    using collection = await open(room, await recipient.writeCca(), { peers, revocations });
+    const deliveries = collection.deliveries(never);
+    assert.equal((await deliveries.next()).done, false);
+    // It waits for the courier to acknowledge.
+    const rest = Array.fromAsync(deliveries);
+    if (code === 'PEER_BLOCKED') {
+      await peers.block(chain.privateGateway.id);
+    } else {
+      await revocations.revokeCertificate(chain.privateGateway.certificate);
+    }
+    await assert.rejects(rest, refusal(code));
+  });
+}
+
 test('of 20 concurrent collections with one CCA at most one completes; it is spent exactly then, and nothing is lost', async (t) => {
   const { room, chain, recipient } = await setting(t);
   const expected = await fill(room, chain);

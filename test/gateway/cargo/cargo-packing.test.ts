@@ -74,16 +74,25 @@ describe('The pace', () => {
   test('doubles while acknowledgements are fast, stays, and halves when they are slow', () => {
     const pace = new CargoPace(64 * KIB, MIB, 0);
     const sizes = [0, 250, 251, 1000, 1001, 5000, 5000].map((elapsed) => {
-      pace.acknowledged(elapsed);
+      pace.acknowledged(KIB, elapsed);
       return pace.octets / KIB;
     });
     assert.deepEqual(sizes, [128, 256, 256, 256, 128, 64, 64]);
   });
 
+  test('takes a fast cargo that one message made larger for what the link can do', () => {
+    const pace = new CargoPace(64 * KIB, 4 * MIB, 0);
+    const sizes = [251, 250, 1001].map((elapsed) => {
+      pace.acknowledged(MIB, elapsed);
+      return pace.octets / KIB;
+    });
+    assert.deepEqual(sizes, [64, 2048, 1024]);
+  });
+
   test('ends at the most that is allowed', () => {
     const pace = new CargoPace(64 * KIB, MIB, 0);
     for (let count = 0; count < 10; count++) {
-      pace.acknowledged(1);
+      pace.acknowledged(KIB, 1);
     }
     assert.equal(pace.octets, MIB);
     assert.equal(new CargoPace(64 * KIB, 16 * KIB, 0).octets, 16 * KIB);

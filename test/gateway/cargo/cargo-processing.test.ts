@@ -4,6 +4,7 @@ import { writeCertificateRotation } from '../../../src/awala/cargo/certificate-r
 import { writeParcelCollectionAck } from '../../../src/awala/cargo/parcel-collection-ack.ts';
 import { writeParcelDeliveryDeauthorization } from '../../../src/awala/cargo/parcel-delivery-deauthorization.ts';
 import { type ObjectStore, StoreError } from '../../../src/gateway/ports.ts';
+import { CargoRecipient, cargoCollectionsOf } from '../../support/cargo-recipient.ts';
 import { type CargoRoom, CargoSender, deliverAndOpen, openAll, openCargoRoom } from '../../support/cargo-room.ts';
 import { issued, newSessionKey, testIdentity } from '../../support/pki.ts';
 
@@ -24,6 +25,19 @@ async function owed({ collected }: CargoRoom, peer: string): Promise<string[]> {
 }
 
 const taken = { kind: 'parcel', result: 'taken', code: undefined };
+
+function ackOf({ sender, endpoint }: CargoSender, parcelId: string): Buffer {
+  return writeParcelCollectionAck({ senderEndpointId: sender.id, recipientEndpointId: endpoint.id, parcelId });
+}
+
+/** Has a courier take all that waits. */
+async function loadAll({ room }: CargoRoom, { node }: CargoSender): Promise<void> {
+  const recipient = await CargoRecipient.register(room, node);
+  using collection = await cargoCollectionsOf(room).open(await recipient.writeCca(), { trace: 'a' });
+  for await (const { id } of collection.deliveries(new AbortController().signal)) {
+    collection.acknowledge(id);
+  }
+}
 
 describe('Parcels in cargo', () => {
   test('go to mailboxes and to the outbox of the gateway that signed the cargo', async () => {
@@ -190,11 +204,8 @@ describe('Collection acknowledgements in cargo', () => {
     const sender = await CargoSender.register(cargo.room);
     const other = await CargoSender.register(cargo.room, OTHER_KEYS);
     await cargo.room.delivery.fromInternet(await sender.parcel({ messageId: 'a' }), { trace: 'a' });
-    const ack = writeParcelCollectionAck({
-      senderEndpointId: sender.sender.id,
-      recipientEndpointId: sender.endpoint.id,
-      parcelId: 'a',
-    });
+    const ack = ackOf(sender, 'a');
+    await loadAll(cargo, sender);
     await deliverAndOpen(cargo, await other.cargo([ack]));
     assert.deepEqual(await waiting(cargo, sender.id), ['a']);
     const { items } = await deliverAndOpen(cargo, await sender.cargo([ack]));
@@ -202,6 +213,23 @@ describe('Collection acknowledgements in cargo', () => {
       items.map(({ result }) => result),
       ['taken'],
     );
+    assert.deepEqual(await waiting(cargo, sender.id), []);
+  });
+
+  test('leave a parcel that came in the place of the one that was loaded, until it was loaded, too', async () => {
+    await using cargo = await openCargoRoom();
+    const { room } = cargo;
+    const sender = await CargoSender.register(room);
+    const ack = ackOf(sender, 'a');
+    const arrive = async () => room.delivery.fromInternet(await sender.parcel({ messageId: 'a' }), { trace: 'a' });
+    await arrive();
+    await loadAll(cargo, sender);
+    room.clock.advance(SECOND);
+    await arrive();
+    await deliverAndOpen(cargo, await sender.cargo([ack]));
+    assert.deepEqual(await waiting(cargo, sender.id), ['a']);
+    await loadAll(cargo, sender);
+    await deliverAndOpen(cargo, await sender.cargo([ack]));
     assert.deepEqual(await waiting(cargo, sender.id), []);
   });
 });
@@ -254,6 +282,29 @@ describe('Certificate revocations in cargo', () => {
 
     const next = await issued(revoked, room.asNode());
     await delivery.deliver(await sender.cargo([], { signer: next }), { trace: 'a' });
+  });
+
+  test('have cargo that their certificate signed dropped, unless they came in it', async () => {
+    await using cargo = await openCargoRoom();
+    const { room, delivery } = cargo;
+    const sender = await CargoSender.register(room);
+    // In the order in which it is opened.
+    await delivery.deliver(
+      await sender.cargo([await sender.revocation(), await sender.parcel({ messageId: 'beside' })]),
+      { trace: 'a' },
+    );
+    room.clock.advance(SECOND);
+    await delivery.deliver(await sender.cargo([await sender.parcel({ messageId: 'later' })]), { trace: 'a' });
+    const [first, second] = (await Array.fromAsync(room.backends.objects.list('cargo/'))).sort(
+      (one, other) => one.arrival - other.arrival,
+    );
+    const ignore = async () => undefined;
+    assert.equal((await cargo.processing.open(first?.key ?? '', ignore)).result, 'opened');
+    const dropped = await cargo.processing.open(second?.key ?? '', ignore);
+    assert.ok(dropped.result === 'dropped');
+    assert.equal(dropped.error.code, 'CERTIFICATE_REVOKED');
+    assert.deepEqual(await owed(cargo, sender.id), ['beside']);
+    assert.deepEqual(await Array.fromAsync(room.backends.objects.list('cargo/')), []);
   });
 
   test('count only from the gateway that sent the cargo, for us, and without a payload', async () => {

@@ -10,7 +10,7 @@ import type { TraceReport } from '../../../src/services/control/trace-report.ts'
 import type { Deployment } from '../../support/deployment.ts';
 import { OfficialChannel } from '../../support/official-channel.ts';
 import { newOfficialIdentity } from '../../support/official-client.ts';
-import { officialCourier } from '../../support/official-courier.ts';
+import { collectOfficially, officialCourier } from '../../support/official-courier.ts';
 import { runRelayGateway } from '../../support/relay-gateway.ts';
 
 export function tracing(deployment: Deployment): void {
@@ -24,7 +24,7 @@ export function tracing(deployment: Deployment): void {
       const sender = await endpoint.authorize(await newOfficialIdentity());
       await recipient.privateGateway.deliver(await endpoint.writeParcel(sender, Buffer.from('payload'), { id }));
       const courier = await officialCourier(gateway.cogrpc);
-      await Array.fromAsync(courier.collectCargo(await recipient.newCca()));
+      await collectOfficially(courier, await recipient.newCca());
       courier.close();
       assert.equal((await recipient.privateGateway.collectAll()).length, 1);
       // Each process writes its lines out when it likes.

@@ -37,6 +37,8 @@ describe('Messages of CogRPC', () => {
         fc.property(id, cargo, (someId, someCargo) => {
           const delivery = { id: someId, cargo: someCargo };
           assert.deepEqual(method.requestDeserialize(writeCargoDelivery(delivery)), delivery);
+          const pieces = [someCargo.subarray(0, 100), Buffer.alloc(0), someCargo.subarray(100)];
+          assert.deepEqual(method.requestDeserialize(writeCargoDelivery({ id: someId, cargo: pieces })), delivery);
           assert.deepEqual(readCargoDelivery(method.requestSerialize(delivery)), delivery);
           assert.deepEqual(method.responseDeserialize(writeCargoDeliveryAck({ id: someId })), { id: someId });
           assert.deepEqual(readCargoDeliveryAck(method.responseSerialize({ id: someId })), { id: someId });

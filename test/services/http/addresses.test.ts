@@ -10,6 +10,7 @@ describe('The block of an address', () => {
     assert.equal(addressBlock('203.0.113.7'), '203.0.113.0/24');
     assert.equal(addressBlock('203.0.113.200'), '203.0.113.0/24');
     assert.equal(addressBlock('::ffff:203.0.113.7'), '203.0.113.0/24');
+    assert.equal(addressBlock('::FFFF:cb00:7107'), '203.0.113.0/24');
     assert.notEqual(addressBlock('203.0.114.7'), addressBlock('203.0.113.7'));
   });
 

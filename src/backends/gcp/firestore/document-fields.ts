@@ -4,7 +4,7 @@
  *
  * Source: https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#value
  */
-import type { protos } from '@google-cloud/firestore-api';
+import type protos from '@google-cloud/firestore-api/protos';
 import type { RecordFields, RecordValue } from '../../../gateway/ports.ts';
 
 /** As the wire has them. */

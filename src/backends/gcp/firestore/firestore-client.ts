@@ -1,17 +1,14 @@
 /**
- * What the gateway asks of Firestore, over the vendor's generated client: of one document at a time, or a range of names.
+ * What the gateway asks of Firestore: of one document at a time, or a range of names.
+ *
+ * Source: https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1
  */
-import { FirestoreClient as VendorClient } from '@google-cloud/firestore-api';
-import { credentials } from '@grpc/grpc-js';
+import protos from '@google-cloud/firestore-api/protos';
 import { StoreError } from '../../../gateway/ports.ts';
-import { LateError } from '../calls.ts';
-import { CHANNEL } from '../channel.ts';
+import { type CallOptions, GrpcService, method } from '../grpc-service.ts';
 import { callFirestore, type Operation } from './calls.ts';
 import type { Document, Timestamp } from './document-fields.ts';
 import { isRefusal, isUnclear } from './errors.ts';
-
-type CallOptions = NonNullable<Parameters<VendorClient['runQuery']>[1]>;
-type VendorSettings = NonNullable<ConstructorParameters<typeof VendorClient>[0]>;
 
 /** A write of one document. */
 export interface Write {
@@ -42,40 +39,36 @@ export interface NameRange {
   readonly readTime: Timestamp | undefined;
 }
 
-/** The client makes no attempts of its own, so that those of `callFirestore` are all there are. */
-const ONCE = { retry: null, retryRequestOptions: { retries: 0, noResponseRetries: 0 } };
+const { v1 } = protos.google.firestore;
+
+const SERVICE = '/google.firestore.v1.Firestore';
+const GET = method(`${SERVICE}/BatchGetDocuments`, v1.BatchGetDocumentsRequest, v1.BatchGetDocumentsResponse);
+const QUERY = method(`${SERVICE}/RunQuery`, v1.RunQueryRequest, v1.RunQueryResponse);
+const COMMIT = method(`${SERVICE}/Commit`, v1.CommitRequest, v1.CommitResponse);
+
+const GOOGLES = 'https://firestore.googleapis.com';
 
 export class FirestoreClient implements AsyncDisposable {
   private readonly database: string;
-  private readonly settings: VendorSettings;
-  private client: Promise<VendorClient> | undefined;
+  private readonly service: GrpcService;
 
   /**
    * @param parts.database its whole name
    * @param parts.emulator HOST:PORT of an emulator, which is spoken to without TLS and credentials
    */
-  constructor({ project, database, emulator }: { project: string; database: string; emulator?: string | undefined }) {
+  constructor({ database, emulator }: { database: string; emulator?: string | undefined }) {
     this.database = database;
-    this.settings = { projectId: project, ...CHANNEL, ...(emulator !== undefined && elsewhere(emulator)) };
+    this.service = new GrpcService(emulator === undefined ? GOOGLES : `http://${emulator}`);
   }
 
   /** @throws StoreError STORE_AWAY, as all others */
   async get(operation: Operation, name: string): Promise<Document | undefined> {
-    // Unlike `GetDocument`, this tells a document that is not there from a database that is not there.
-    const [answer] = await this.call(operation, (client, options) =>
-      collect<{ found?: Document }>(client.batchGetDocuments({ database: this.database, documents: [name] }, options)),
-    );
-    return answer?.found ?? undefined;
+    return (await this.lookUp(operation, name))?.found ?? undefined;
   }
 
   /** The database's own time, up to which all writes that were answered are seen. */
   async time(operation: Operation): Promise<Timestamp> {
-    const name = `${this.database}/documents/configuration/time`;
-    const [answer] = await this.call(operation, (client, options) =>
-      collect<{ readTime?: Timestamp }>(
-        client.batchGetDocuments({ database: this.database, documents: [name] }, options),
-      ),
-    );
+    const answer = await this.lookUp(operation, `${this.database}/documents/configuration/time`);
     if (!answer?.readTime) {
       throw new StoreError('STORE_AWAY', `Firestore could not ${operation.what}: it did not tell the time`);
     }
@@ -83,13 +76,14 @@ export class FirestoreClient implements AsyncDisposable {
   }
 
   async write(operation: Operation, write: Write): Promise<WriteOutcome> {
+    const { database } = this;
     let wasUnclear = false;
-    return this.call(operation, async (client, options) => {
+    return this.call(operation, { database }, async (options) => {
       const before = wasUnclear;
       // Until it is known what becomes of this attempt, which may be given up before that.
       wasUnclear = true;
       try {
-        await client.commit({ database: this.database, writes: [write] }, options);
+        await this.service.ask(COMMIT, { database, writes: [write] }, options);
         return { isWritten: true, isUnclear: before };
       } catch (error) {
         wasUnclear = before || isUnclear(error);
@@ -118,64 +112,33 @@ export class FirestoreClient implements AsyncDisposable {
       orderBy: [{ field, direction: 'ASCENDING' as const }],
       limit: { value: limit },
     };
-    const answers = await this.call(operation, (client, options) =>
-      collect<{ document?: Document | null }>(
-        client.runQuery(
-          { parent: `${this.database}/documents`, structuredQuery, ...(readTime && { readTime }) },
-          options,
-        ),
-      ),
+    const parent = `${this.database}/documents`;
+    const request = { parent, structuredQuery, ...(readTime && { readTime }) };
+    const answers = await this.call(operation, { parent }, (options) =>
+      this.service.askForAll(QUERY, request, options),
     );
     return answers.flatMap(({ document }) => document ?? []);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await (await this.client?.catch(() => undefined))?.close();
+    await this.service[Symbol.asyncDispose]();
+  }
+
+  /** Unlike `GetDocument`, this tells a document that is not there from a database that is not there. */
+  private async lookUp(operation: Operation, name: string) {
+    const { database } = this;
+    const [answer] = await this.call(operation, { database }, (options) =>
+      this.service.askForAll(GET, { database, documents: [name] }, options),
+    );
+    return answer;
   }
 
   private call<Answer>(
     operation: Operation,
-    attempt: (client: VendorClient, options: CallOptions) => Promise<Answer>,
+    routing: CallOptions['routing'],
+    attempt: (options: CallOptions) => Promise<Answer>,
   ): Promise<Answer> {
-    return callFirestore(operation, async (timeout) => {
-      const end = performance.now() + timeout;
-      const client = await this.connected();
-      const left = end - performance.now();
-      if (left <= 0) {
-        // Nobody waits for it any more: what was given up must not be written later.
-        throw new LateError(timeout);
-      }
-      const headers = { 'google-cloud-resource-prefix': this.database };
-      return attempt(client, { ...ONCE, timeout: left, otherArgs: { headers } });
-    });
+    const headers = { 'google-cloud-resource-prefix': this.database };
+    return callFirestore(operation, (timeout) => attempt({ timeout, routing, headers }));
   }
-
-  /** One that failed to find its credentials would fail for ever, and reject where nobody listens: it is made anew. */
-  private connected(): Promise<VendorClient> {
-    if (!this.client) {
-      const made = new VendorClient(this.settings);
-      const client = made.initialize().then(() => made);
-      this.client = client;
-      client.catch(() => {
-        this.client = undefined;
-      });
-    }
-    return this.client;
-  }
-}
-
-function elsewhere(emulator: string): VendorSettings {
-  const { hostname, port } = new URL(`http://${emulator}`);
-  return {
-    apiEndpoint: hostname,
-    port: Number(port) || 80,
-    sslCreds: credentials.createInsecure(),
-    // Nothing is looked for then that Google would know us by.
-    clientOptions: { universeDomain: 'googleapis.com' },
-  };
-}
-
-/** All that the stream gives, if it ends well. */
-async function collect<Answer>(stream: AsyncIterable<unknown>): Promise<Answer[]> {
-  return (await Array.fromAsync(stream)) as Answer[];
 }

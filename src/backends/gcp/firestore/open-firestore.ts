@@ -45,7 +45,7 @@ export async function openFirestoreRecords({
 }): Promise<FirestoreRecords> {
   const names = new DocumentNames({ project, database });
   const records = new FirestoreRecords({
-    client: new FirestoreClient({ project, database: names.database, emulator }),
+    client: new FirestoreClient({ database: names.database, emulator }),
     names,
     bounds,
     clock,

@@ -22,11 +22,17 @@ export interface ObjectResource {
 /** In `fields` of a listing: all else would only be thrown away. */
 export const ENTRY_FIELDS = 'name,generation,size,metadata';
 
+/** How an object's entry is written. */
+export interface WrittenMetadata {
+  readonly customTime: string;
+  readonly metadata: { readonly arrival: string; readonly expiry: string; readonly callers: string };
+}
+
 /**
  * @param expiry in whole milliseconds
  * @throws TypeError when the caller's metadata is more than Cloud Storage keeps
  */
-export function writeMetadata(entry: { arrival: number; expiry: number; metadata: ObjectMetadata }) {
+export function writeMetadata(entry: { arrival: number; expiry: number; metadata: ObjectMetadata }): WrittenMetadata {
   // The client replaces "{{projectId}}" wherever it stands in a request; as an escape it comes through.
   const callers = JSON.stringify(entry.metadata).replaceAll('{{', '{\\u007b');
   const custom = { arrival: `${entry.arrival}`, expiry: `${entry.expiry}`, callers };

@@ -1,7 +1,7 @@
 /**
  * The object store in a bucket of Google Cloud Storage: an object's version is its generation.
  *
- * What it costs: `put` one class A operation, `get` two class B (an object and its custom metadata cannot be had in one),
+ * What it costs: `put` one class A operation (where it replaces something, one more and one class B), `get` two class B (an object and its custom metadata cannot be had in one),
  * `find` one, `list` one class A for each 1,000 objects, `delete` none. https://cloud.google.com/storage/pricing#operations-pricing
  */
 
@@ -21,6 +21,7 @@ import { crc32c } from '../crc32c.ts';
 import { isWorthRetrying, statusOf, storeError } from './errors.ts';
 import { type Note, noteOnce } from './note.ts';
 import { ENTRY_FIELDS, type ObjectResource, readEntry, writeMetadata } from './object-metadata.ts';
+import { type NewObject, putObject, writeUpload } from './upload.ts';
 
 /** Milliseconds that clients wait for an answer, less what else it takes; and octets a second that a put may be slow. */
 const ANSWER_PATIENCE = 4500;
@@ -39,7 +40,6 @@ const KEY_PATTERN = /^(?!.*\{\{)[\x20-\x7e]{1,512}$/;
 const PREFIX_PATTERN = /^(?!.*\{\{)[\x20-\x7e]{0,512}$/;
 /** Generations are positive and have 64 bits. */
 const GENERATION_PATTERN = /^[1-9]\d{0,18}$/;
-const CONTENT_TYPE = 'application/octet-stream';
 
 interface Answer {
   readonly statusCode: number;
@@ -96,11 +96,12 @@ export class GcsObjectStore implements ObjectStore {
       metadata,
     };
     const custom = writeMetadata(entry);
-    // The only copy: the caller may reuse the buffer.
-    const copy = Buffer.from(body);
-    const checksum = checksumOf(copy);
+    const checksum = checksumOf(body);
+    // The only copy of the body: the caller may reuse its buffer.
+    const upload = writeUpload(body, checksum, custom);
+    const object = { key, upload, checksum, custom, began: performance.now() };
     const version = await this.afterOthers(key, () =>
-      this.bounded('put', () => this.upload(key, copy, checksum, custom), copy.length),
+      this.bounded('put', (signal) => this.upload(object, signal), body.length),
     );
     return { ...entry, version };
   }
@@ -183,23 +184,10 @@ export class GcsObjectStore implements ObjectStore {
     return this.bounded('put', () => noteOnce(this.bucket, key, note));
   }
 
-  /** Uploads in one request. @returns the generation */
-  private async upload(
-    key: string,
-    body: Buffer,
-    checksum: string,
-    custom: ReturnType<typeof writeMetadata>,
-  ): Promise<string> {
-    const file = this.bucket.file(key);
-    await file.save(body, {
-      // A resumable upload takes two requests, and pays off where connections break in the middle of gigabytes.
-      resumable: false,
-      // The service compares our checksum before it keeps the object. The client's own comparison comes after that, and
-      // deletes whatever is under the key then.
-      validation: false,
-      metadata: { contentType: CONTENT_TYPE, crc32c: checksum, ...custom },
-    });
-    const { generation, crc32c: kept } = file.metadata as ObjectResource;
+  /** @returns the generation */
+  private async upload(object: NewObject, signal: AbortSignal): Promise<string> {
+    const { key, checksum } = object;
+    const { generation, crc32c: kept } = await putObject(this.bucket, object, signal);
     if (generation === undefined || kept !== checksum) {
       if (generation !== undefined) {
         await this.delete(key, `${generation}`);
@@ -278,10 +266,15 @@ export class GcsObjectStore implements ObjectStore {
   /**
    * Bounds an operation with all its retries: most have somebody at a door who waits for the answer.
    *
+   * @param work gives up by its signal
    * @param octets that are sent; infinitely many where nobody waits
    * @throws StoreError
    */
-  private async bounded<Value>(what: string, work: () => Promise<Value>, octets = 0): Promise<Value> {
+  private async bounded<Value>(
+    what: string,
+    work: (signal: AbortSignal) => Promise<Value>,
+    octets = 0,
+  ): Promise<Value> {
     const patience = Math.min(this.patience, ANSWER_PATIENCE + (octets / SLOWEST_PACE) * 1000);
     const ended = new AbortController();
     const tooLate = after(patience, undefined, { signal: ended.signal }).then(
@@ -290,7 +283,7 @@ export class GcsObjectStore implements ObjectStore {
       () => new Promise<never>(() => {}),
     );
     try {
-      return await Promise.race([work(), tooLate]);
+      return await Promise.race([work(ended.signal), tooLate]);
     } catch (error) {
       throw storeError(what, error);
     } finally {

@@ -54,8 +54,8 @@ export async function openGcs({
       totalTimeout: patience / 1000,
       maxRetryDelay: 4,
       retryableErrorFn: isWorthRetrying,
-      // A put or delete that is repeated does no harm here. Under any other strategy, moreover, one put switches off
-      // the retries of all that happens in the same client at that time.
+      // What the client repeats does no harm here: puts are not among it. Under any other strategy, moreover, one note
+      // switches off the retries of all that happens in the same client at that time.
       idempotencyStrategy: IdempotencyStrategy.RetryAlways,
     },
   });

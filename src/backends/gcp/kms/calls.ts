@@ -12,12 +12,6 @@ const PAUSES = { firstPause: 50, longestPause: 800 };
 /** Attempts at an answer that comes damaged: "a limited number of retries", says the vendor. */
 const CORRUPT_ATTEMPTS = 3;
 
-/** What the client takes with a call: no retries of its own, so that those here are all there are. */
-export interface AttemptOptions {
-  readonly timeout: number;
-  readonly retry: null;
-}
-
 /** Codes of gRPC (`google.rpc.Code`) that may not come again: cancelled, unknown, deadline, quota, aborted, internal, away. */
 const PASSING: ReadonlySet<number> = new Set([1, 2, 4, 8, 10, 13, 14]);
 
@@ -32,18 +26,18 @@ const CODES: Readonly<Record<number, KmsErrorCode>> = {
  * Makes a call until it succeeds.
  *
  * @param what is done, for messages: "sign with KEY"
- * @param attempt makes the call once; throws KmsError KMS_ANSWER_CORRUPT when the answer is damaged
+ * @param attempt makes the call once, within so many milliseconds; throws KmsError KMS_ANSWER_CORRUPT when the answer is damaged
  * @throws StoreError STORE_AWAY, with a KmsError as its cause, when it may work later; else KmsError
  */
 export function callKms<Answer>(
   what: string,
   bounds: CallBounds,
-  attempt: (options: AttemptOptions) => Promise<Answer>,
+  attempt: (timeout: number) => Promise<Answer>,
 ): Promise<Answer> {
   let corrupt = 0;
   return attempted(
     { longest: bounds.attempt, end: performance.now() + bounds.total, ...PAUSES },
-    (timeout) => attempt({ timeout, retry: null }),
+    attempt,
     ({ error, attempts, isLast }) => {
       const fault = faultOf(error, what);
       if (!isPassing(fault)) {

@@ -1,15 +1,15 @@
 /**
- * What the gateway asks of Cloud KMS, over the vendor's client: each request and each answer with its CRC-32C, and each
- * answer for the very key that was asked.
+ * What the gateway asks of Cloud KMS: each request and each answer with its CRC-32C, and each answer for the very key that
+ * was asked.
  *
- * Source: https://cloud.google.com/kms/docs/data-integrity-guidelines
+ * Source: https://cloud.google.com/kms/docs/data-integrity-guidelines and
+ * https://cloud.google.com/kms/docs/reference/rpc/google.cloud.kms.v1
  */
-import { KeyManagementServiceClient } from '@google-cloud/kms';
-import { credentials } from '@grpc/grpc-js';
-import { type CallBounds, LateError } from '../calls.ts';
-import { CHANNEL } from '../channel.ts';
+import protos from '@google-cloud/kms/build/protos/protos.js';
+import type { CallBounds } from '../calls.ts';
 import { crc32c } from '../crc32c.ts';
-import { type AttemptOptions, callKms, DEFAULT_BOUNDS } from './calls.ts';
+import { type CallOptions, GrpcService, method } from '../grpc-service.ts';
+import { callKms, DEFAULT_BOUNDS } from './calls.ts';
 import { KmsError } from './errors.ts';
 import type { Labels } from './key-labels.ts';
 
@@ -43,32 +43,45 @@ export interface KmsPublicKey {
 /** Names of a hash as KMS takes them. */
 export type KmsHash = 'sha256' | 'sha512';
 
-type ClientSettings = NonNullable<ConstructorParameters<typeof KeyManagementServiceClient>[0]>;
+const { v1 } = protos.google.cloud.kms;
 
-const DEFAULT_PORT = 443;
+const SERVICE = '/google.cloud.kms.v1.KeyManagementService';
+const KEY = method(`${SERVICE}/GetCryptoKey`, v1.GetCryptoKeyRequest, v1.CryptoKey);
+const VERSION = method(`${SERVICE}/GetCryptoKeyVersion`, v1.GetCryptoKeyVersionRequest, v1.CryptoKeyVersion);
+const VERSIONS = method(
+  `${SERVICE}/ListCryptoKeyVersions`,
+  v1.ListCryptoKeyVersionsRequest,
+  v1.ListCryptoKeyVersionsResponse,
+);
+const NEW_VERSION = method(`${SERVICE}/CreateCryptoKeyVersion`, v1.CreateCryptoKeyVersionRequest, v1.CryptoKeyVersion);
+const PUBLIC_KEY = method(`${SERVICE}/GetPublicKey`, v1.GetPublicKeyRequest, v1.PublicKey);
+const SIGN = method(`${SERVICE}/AsymmetricSign`, v1.AsymmetricSignRequest, v1.AsymmetricSignResponse);
+const ENCRYPT = method(`${SERVICE}/Encrypt`, v1.EncryptRequest, v1.EncryptResponse);
+const DECRYPT = method(`${SERVICE}/Decrypt`, v1.DecryptRequest, v1.DecryptResponse);
+
+const GOOGLES = 'https://cloudkms.googleapis.com';
 
 export class KmsClient implements AsyncDisposable {
-  private readonly settings: ClientSettings;
-  private client: Promise<KeyManagementServiceClient> | undefined;
+  private readonly service: GrpcService;
   private readonly bounds: CallBounds;
 
-  constructor({ endpoint, bounds = DEFAULT_BOUNDS }: KmsClientOptions) {
+  constructor({ endpoint = GOOGLES, bounds = DEFAULT_BOUNDS }: KmsClientOptions) {
     this.bounds = bounds;
-    this.settings = { ...CHANNEL, ...(endpoint !== undefined && elsewhere(endpoint)) };
+    this.service = new GrpcService(endpoint);
   }
 
   /** @throws KmsError, StoreError, as all others */
   async key(name: string): Promise<KmsKey> {
-    return this.call(`look up ${name}`, async (client, options) => {
-      const [answer] = await client.getCryptoKey({ name }, options);
+    return this.call(`look up ${name}`, { name }, async (options) => {
+      const answer = await this.service.ask(KEY, { name }, options);
       checkName(answer.name, name);
       return { purpose: String(answer.purpose), labels: answer.labels ?? {} };
     });
   }
 
   async version(name: string): Promise<KeyVersion> {
-    return this.call(`look up ${name}`, async (client, options) => {
-      const [answer] = await client.getCryptoKeyVersion({ name }, options);
+    return this.call(`look up ${name}`, { name }, async (options) => {
+      const answer = await this.service.ask(VERSION, { name }, options);
       checkName(answer.name, name);
       return keyVersion(answer);
     });
@@ -76,16 +89,24 @@ export class KmsClient implements AsyncDisposable {
 
   /** All versions of a key, in no order. */
   async versions(key: string): Promise<KeyVersion[]> {
-    return this.call(`list the versions of ${key}`, async (client, options) => {
-      const [answers] = await client.listCryptoKeyVersions({ parent: key }, options);
-      return answers.map(keyVersion);
-    });
+    const versions: KeyVersion[] = [];
+    for (let pageToken = ''; ; ) {
+      const request = { parent: key, pageToken };
+      const page = await this.call(`list the versions of ${key}`, { parent: key }, (options) =>
+        this.service.ask(VERSIONS, request, options),
+      );
+      versions.push(...(page.cryptoKeyVersions ?? []).map(keyVersion));
+      pageToken = page.nextPageToken ?? '';
+      if (!pageToken) {
+        return versions;
+      }
+    }
   }
 
   /** Makes a version of a key; it may take a while until it can be used. */
   async createVersion(key: string): Promise<KeyVersion> {
-    return this.call(`make a version of ${key}`, async (client, options) => {
-      const [answer] = await client.createCryptoKeyVersion({ parent: key, cryptoKeyVersion: {} }, options);
+    return this.call(`make a version of ${key}`, { parent: key }, async (options) => {
+      const answer = await this.service.ask(NEW_VERSION, { parent: key, cryptoKeyVersion: {} }, options);
       if (!answer.name?.startsWith(`${key}/cryptoKeyVersions/`)) {
         throw corrupt(`it made ${answer.name} as a version of ${key}`);
       }
@@ -94,8 +115,8 @@ export class KmsClient implements AsyncDisposable {
   }
 
   async publicKey(version: string): Promise<KmsPublicKey> {
-    return this.call(`give the public key of ${version}`, async (client, options) => {
-      const [answer] = await client.getPublicKey({ name: version }, options);
+    return this.call(`give the public key of ${version}`, { name: version }, async (options) => {
+      const answer = await this.service.ask(PUBLIC_KEY, { name: version }, options);
       checkName(answer.name, version);
       const pem = answer.pem ?? '';
       checkOctets('public key', Buffer.from(pem), answer.pemCrc32c);
@@ -105,9 +126,9 @@ export class KmsClient implements AsyncDisposable {
 
   /** Signs the hash of something. */
   async sign(version: string, hash: KmsHash, digest: Uint8Array): Promise<Buffer> {
-    return this.call(`sign with ${version}`, async (client, options) => {
+    return this.call(`sign with ${version}`, { name: version }, async (options) => {
       const request = { name: version, digest: { [hash]: digest }, digestCrc32c: checksum(digest) };
-      const [answer] = await client.asymmetricSign(request, options);
+      const answer = await this.service.ask(SIGN, request, options);
       checkName(answer.name, version);
       checkReceived('digest', answer.verifiedDigestCrc32c);
       return checkOctets('signature', answer.signature, answer.signatureCrc32c);
@@ -116,7 +137,7 @@ export class KmsClient implements AsyncDisposable {
 
   /** @param context additional authenticated data: `decrypt` must be given the same */
   async encrypt(key: string, plaintext: Uint8Array, context: Uint8Array): Promise<Buffer> {
-    return this.call(`encrypt with ${key}`, async (client, options) => {
+    return this.call(`encrypt with ${key}`, { name: key }, async (options) => {
       const request = {
         name: key,
         plaintext,
@@ -124,7 +145,7 @@ export class KmsClient implements AsyncDisposable {
         additionalAuthenticatedData: context,
         additionalAuthenticatedDataCrc32c: checksum(context),
       };
-      const [answer] = await client.encrypt(request, options);
+      const answer = await this.service.ask(ENCRYPT, request, options);
       // It names the version that encrypted.
       if (!answer.name?.startsWith(`${key}/cryptoKeyVersions/`)) {
         throw corrupt(`it encrypted with ${answer.name} instead of ${key}`);
@@ -136,7 +157,7 @@ export class KmsClient implements AsyncDisposable {
   }
 
   async decrypt(key: string, ciphertext: Uint8Array, context: Uint8Array): Promise<Buffer> {
-    return this.call(`decrypt with ${key}`, async (client, options) => {
+    return this.call(`decrypt with ${key}`, { name: key }, async (options) => {
       const request = {
         name: key,
         ciphertext,
@@ -144,57 +165,22 @@ export class KmsClient implements AsyncDisposable {
         additionalAuthenticatedData: context,
         additionalAuthenticatedDataCrc32c: checksum(context),
       };
-      const [answer] = await client.decrypt(request, options);
+      const answer = await this.service.ask(DECRYPT, request, options);
       return checkOctets('plaintext', answer.plaintext, answer.plaintextCrc32c);
     });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await (await this.client?.catch(() => undefined))?.close();
+    await this.service[Symbol.asyncDispose]();
   }
 
   private call<Answer>(
     what: string,
-    attempt: (client: KeyManagementServiceClient, options: AttemptOptions) => Promise<Answer>,
+    routing: CallOptions['routing'],
+    attempt: (options: CallOptions) => Promise<Answer>,
   ): Promise<Answer> {
-    return callKms(what, this.bounds, async (options) => {
-      const end = performance.now() + options.timeout;
-      const client = await this.connected();
-      const timeout = end - performance.now();
-      if (timeout <= 0) {
-        // Nobody waits for it any more: what was given up must not be done later.
-        throw new LateError(options.timeout);
-      }
-      return attempt(client, { ...options, timeout });
-    });
+    return callKms(what, this.bounds, (timeout) => attempt({ timeout, routing }));
   }
-
-  /** One that failed to find its credentials would fail for ever, and reject where nobody listens: it is made anew. */
-  private connected(): Promise<KeyManagementServiceClient> {
-    if (!this.client) {
-      const made = new KeyManagementServiceClient(this.settings);
-      const client = made.initialize().then(() => made);
-      this.client = client;
-      client.catch(() => {
-        this.client = undefined;
-      });
-    }
-    return this.client;
-  }
-}
-
-function elsewhere(endpoint: string): ClientSettings {
-  const { protocol, hostname, port } = new URL(endpoint);
-  const isPlain = protocol === 'http:';
-  return {
-    apiEndpoint: hostname,
-    port: Number(port) || (isPlain ? 80 : DEFAULT_PORT),
-    // Nothing is looked for then that Google would know us by.
-    ...(isPlain && {
-      sslCreds: credentials.createInsecure(),
-      clientOptions: { universeDomain: 'googleapis.com' },
-    }),
-  };
 }
 
 function keyVersion({ name, state, algorithm }: { name?: unknown; state?: unknown; algorithm?: unknown }): KeyVersion {

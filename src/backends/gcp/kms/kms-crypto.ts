@@ -1,13 +1,13 @@
 /**
  * WebCrypto with the keys of Cloud KMS in it: RSA-PSS goes to its provider, all else to Node's own, so that a library
- * like PKI.js finds digests, ciphers and other keys where it looks for them.
+ * like PKI.js finds digests, ciphers and other keys where it looks for them. The provider's library is loaded when it is first
+ * needed, since a start needs nothing of it.
  */
 import { webcrypto } from 'node:crypto';
-import * as core from 'webcrypto-core';
 import { KmsError } from './errors.ts';
 import type { KmsClient } from './kms-client.ts';
 import { KmsPrivateKey } from './rsa-pss-key.ts';
-import { KmsRsaPssProvider } from './rsa-pss-provider.ts';
+import type { RsaPss } from './rsa-pss-provider.ts';
 
 type Subtle = webcrypto.SubtleCrypto;
 
@@ -28,29 +28,34 @@ const NATIVE = [
 /** @returns WebCrypto for the keys that `kms` keeps, and for all others */
 export function kmsCrypto(kms: KmsClient): Crypto {
   const crypto: webcrypto.Crypto = {
-    subtle: subtleOver(new KmsRsaPssProvider(kms)),
+    subtle: subtleOver(kms),
     getRandomValues: (array) => webcrypto.getRandomValues(array),
     randomUUID: () => webcrypto.randomUUID(),
   };
   return crypto as Crypto;
 }
 
-function subtleOver(provider: KmsRsaPssProvider): Subtle {
-  const library = new core.SubtleCrypto();
-  library.providers.set(provider);
-  const registered = library as unknown as Subtle;
+function subtleOver(kms: KmsClient): Subtle {
+  let loaded: Promise<RsaPss> | undefined;
+  const rsaPss = () => {
+    loaded ??= import('./rsa-pss-provider.ts').then(({ rsaPssOver }) => rsaPssOver(kms));
+    return loaded;
+  };
   const native = webcrypto.subtle;
-  const pick = (algorithm: unknown) => (isRsaPss(algorithm) ? registered : native);
+  const pick = async (algorithm: unknown) => (isRsaPss(algorithm) ? rsaPss() : native);
   const own: Partial<Record<keyof Subtle, unknown>> = {
-    sign: (algorithm: webcrypto.AlgorithmIdentifier, key: CryptoKey, data: ArrayBuffer) =>
-      (key instanceof KmsPrivateKey ? registered : native).sign(algorithm, key, data),
-    generateKey: (algorithm: unknown, ...rest: [boolean, webcrypto.KeyUsage[]]) =>
-      pick(algorithm).generateKey(algorithm as webcrypto.RsaHashedKeyGenParams, ...rest),
-    importKey: (format: 'spki', data: ArrayBuffer, algorithm: unknown, ...rest: [boolean, webcrypto.KeyUsage[]]) =>
-      pick(algorithm).importKey(format, data, algorithm as webcrypto.RsaHashedImportParams, ...rest),
-    // Straight to the provider: the library has it that nothing public can be had of a private key.
+    sign: async (algorithm: webcrypto.AlgorithmIdentifier, key: CryptoKey, data: ArrayBuffer) =>
+      key instanceof KmsPrivateKey ? (await rsaPss()).sign(algorithm, key, data) : native.sign(algorithm, key, data),
+    generateKey: async (algorithm: unknown, ...rest: [boolean, webcrypto.KeyUsage[]]) =>
+      (await pick(algorithm)).generateKey(algorithm as webcrypto.RsaHashedKeyGenParams, ...rest),
+    importKey: async (
+      format: 'spki',
+      data: ArrayBuffer,
+      algorithm: unknown,
+      ...rest: [boolean, webcrypto.KeyUsage[]]
+    ) => (await pick(algorithm)).importKey(format, data, algorithm as webcrypto.RsaHashedImportParams, ...rest),
     exportKey: async (format: webcrypto.KeyFormat, key: CryptoKey) =>
-      key instanceof KmsPrivateKey ? provider.onExportKey(format, key) : native.exportKey(format, key),
+      key instanceof KmsPrivateKey ? (await rsaPss()).exportKey(format, key) : native.exportKey(format, key),
     getPublicKey: async (key: CryptoKey, usages: webcrypto.KeyUsage[]) =>
       key instanceof KmsPrivateKey
         ? native.importKey('spki', new Uint8Array(key.spki), { name: RSA_PSS, hash: key.scheme.hash }, true, usages)

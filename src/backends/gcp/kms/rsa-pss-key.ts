@@ -3,9 +3,6 @@
  * the public half beside it.
  */
 import { createPublicKey, type KeyObject, webcrypto } from 'node:crypto';
-import { Null } from 'asn1js';
-import { AlgorithmIdentifier, PublicKeyInfo } from 'pkijs';
-import * as core from 'webcrypto-core';
 import { KmsError } from './errors.ts';
 import type { KmsHash, KmsPublicKey } from './kms-client.ts';
 
@@ -35,7 +32,12 @@ function sha256(bits: number): RsaPssAlgorithm {
 }
 
 /** A private key that is in KMS. Its type, algorithm and usages are WebCrypto's; it cannot be extracted. */
-export class KmsPrivateKey extends core.CryptoKey {
+export class KmsPrivateKey {
+  readonly [Symbol.toStringTag] = 'CryptoKey';
+  readonly type = 'private';
+  readonly extractable = false;
+  readonly usages: webcrypto.KeyUsage[] = ['sign'];
+  readonly algorithm: webcrypto.KeyAlgorithm;
   /** Name of the key version. */
   readonly reference: string;
   readonly scheme: RsaPssAlgorithm;
@@ -45,15 +47,11 @@ export class KmsPrivateKey extends core.CryptoKey {
   readonly publicKey: CryptoKey;
 
   constructor(reference: string, scheme: RsaPssAlgorithm, spki: Buffer, publicKey: CryptoKey) {
-    super();
     this.reference = reference;
     this.scheme = scheme;
     this.spki = spki;
     this.publicKey = publicKey;
     this.algorithm = publicKey.algorithm;
-    this.type = 'private';
-    this.extractable = false;
-    this.usages = ['sign'];
   }
 
   /** @throws KmsError KMS_KEY_UNSUPPORTED when it is no RSA_SIGN_PSS key, or another than its algorithm says */
@@ -62,7 +60,7 @@ export class KmsPrivateKey extends core.CryptoKey {
     if (!scheme) {
       throw unsupported(reference, `is ${algorithm}: use one of ${Object.keys(ALGORITHMS).join(', ')}`);
     }
-    const spki = rsaEncryptionSpki(reference, pem, scheme);
+    const spki = await rsaEncryptionSpki(reference, pem, scheme);
     const parameters = { name: 'RSA-PSS', hash: scheme.hash };
     const publicKey = await webcrypto.subtle.importKey('spki', new Uint8Array(spki), parameters, true, ['verify']);
     return new KmsPrivateKey(reference, scheme, spki, publicKey);
@@ -73,7 +71,7 @@ export class KmsPrivateKey extends core.CryptoKey {
  * The key under `rsaEncryption`, whatever the PEM calls it: a node id is the digest of it in that form (RS-002), and with
  * the identifier of RSASSA-PSS the gateway would be another node.
  */
-function rsaEncryptionSpki(reference: string, pem: string, { bits }: RsaPssAlgorithm): Buffer {
+async function rsaEncryptionSpki(reference: string, pem: string, { bits }: RsaPssAlgorithm): Promise<Buffer> {
   let key: KeyObject;
   try {
     key = createPublicKey(pem);
@@ -92,6 +90,8 @@ function rsaEncryptionSpki(reference: string, pem: string, { bits }: RsaPssAlgor
   if (key.asymmetricKeyType === 'rsa') {
     return spki;
   }
+  // Rarely needed, and it takes long to load.
+  const [{ Null }, { AlgorithmIdentifier, PublicKeyInfo }] = await Promise.all([import('asn1js'), import('pkijs')]);
   const info = PublicKeyInfo.fromBER(spki);
   info.algorithm = new AlgorithmIdentifier({ algorithmId: RSA_ENCRYPTION, algorithmParams: new Null() });
   return Buffer.from(info.toSchema().toBER());

@@ -6,7 +6,7 @@ import { createHash, webcrypto } from 'node:crypto';
 import * as core from 'webcrypto-core';
 import { KmsError } from './errors.ts';
 import type { KmsClient } from './kms-client.ts';
-import { KmsPrivateKey } from './rsa-pss-key.ts';
+import type { KmsPrivateKey } from './rsa-pss-key.ts';
 
 type KeyData = webcrypto.JsonWebKey | ArrayBuffer;
 
@@ -19,7 +19,42 @@ interface PssParameters {
 
 const { subtle } = webcrypto;
 
-export class KmsRsaPssProvider extends core.RsaPssProvider {
+/** What the library does for keys of RSA-PSS. */
+export interface RsaPss extends Pick<webcrypto.SubtleCrypto, 'generateKey' | 'importKey'> {
+  sign(algorithm: webcrypto.AlgorithmIdentifier, key: KmsPrivateKey, data: ArrayBuffer): Promise<ArrayBuffer>;
+  exportKey(format: webcrypto.KeyFormat, key: KmsPrivateKey): Promise<KeyData>;
+}
+
+/** RSA-PSS of the library, over the keys that `kms` keeps. */
+export function rsaPssOver(kms: KmsClient): RsaPss {
+  const provider = new KmsRsaPssProvider(kms);
+  const library = new core.SubtleCrypto();
+  library.providers.set(provider);
+  const subtle = library as unknown as webcrypto.SubtleCrypto;
+  return {
+    generateKey: subtle.generateKey.bind(subtle),
+    importKey: subtle.importKey.bind(subtle),
+    sign: (algorithm, key, data) => subtle.sign(algorithm, new RegisteredKey(key) as CryptoKey, data),
+    // Straight to the provider: the library has it that nothing public can be had of a private key.
+    exportKey: (format, key) => provider.onExportKey(format, new RegisteredKey(key)),
+  };
+}
+
+/** A key of KMS in the library's own class: it takes no other. */
+class RegisteredKey extends core.CryptoKey {
+  readonly key: KmsPrivateKey;
+
+  constructor(key: KmsPrivateKey) {
+    super();
+    this.key = key;
+    this.algorithm = key.algorithm;
+    this.type = key.type;
+    this.extractable = key.extractable;
+    this.usages = key.usages;
+  }
+}
+
+class KmsRsaPssProvider extends core.RsaPssProvider {
   private readonly kms: KmsClient;
 
   constructor(kms: KmsClient) {
@@ -83,22 +118,22 @@ export class KmsRsaPssProvider extends core.RsaPssProvider {
    * @throws KmsError PRIVATE_KEY_EXPORT_REFUSED for `pkcs8` and `raw` of a private one
    */
   async onExportKey(format: webcrypto.KeyFormat, key: core.CryptoKey): Promise<KeyData> {
-    if (!(key instanceof KmsPrivateKey)) {
+    if (!(key instanceof RegisteredKey)) {
       return subtle.exportKey(format, key as CryptoKey);
     }
     if (format !== 'spki' && format !== 'jwk') {
       throw new KmsError(
         'PRIVATE_KEY_EXPORT_REFUSED',
-        `${key.reference} never leaves Cloud KMS: of a private key, spki and jwk give the public half (format: ${format})`,
+        `${key.key.reference} never leaves Cloud KMS: of a private key, spki and jwk give the public half (format: ${format})`,
       );
     }
-    return subtle.exportKey(format, key.publicKey);
+    return subtle.exportKey(format, key.key.publicKey);
   }
 }
 
 function kmsKey(key: CryptoKey): KmsPrivateKey {
-  if (!(key instanceof KmsPrivateKey)) {
+  if (!(key instanceof RegisteredKey)) {
     throw new KmsError('KMS_KEY_UNSUPPORTED', 'Key is not one of Cloud KMS');
   }
-  return key;
+  return key.key;
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { StoreError } from '../../../../src/gateway/ports.ts';
+import { TestBounds } from '../../../support/call-bounds.ts';
 import { openKmsRoom } from '../../../support/kms.ts';
 
 const MINUTE = 60_000;
@@ -72,24 +73,30 @@ suite('Session keys wrapped by Cloud KMS', () => {
   });
 
   test('are out of reach while KMS is away, unless their data key is in memory', async () => {
-    await using room = await openKmsRoom({ bounds: { attempt: 1000, total: 1500 } });
+    const bounds = new TestBounds();
+    await using room = await openKmsRoom({ bounds });
     const { emulator, keys, clock } = room;
     const wrapped = await keys.wrapping.wrap(secret, context(1));
     emulator.failAlways('Decrypt', { code: status.UNAVAILABLE });
     assert.deepEqual(await keys.wrapping.unwrap(wrapped, context(1)), secret);
     clock.advance(5 * MINUTE);
+    bounds.drawIn();
     await assert.rejects(
       keys.wrapping.unwrap(wrapped, context(1)),
       (error) => error instanceof StoreError && error.code === 'STORE_AWAY',
     );
+    bounds.letOut();
     emulator.recover();
     assert.deepEqual(await keys.wrapping.unwrap(wrapped, context(1)), secret);
   });
 
   test('are not wrapped while KMS is away, and are once it is back', async () => {
-    await using room = await openKmsRoom({ bounds: { attempt: 1000, total: 1500 } });
+    const bounds = new TestBounds();
+    await using room = await openKmsRoom({ bounds });
+    bounds.drawIn();
     room.emulator.failAlways('Encrypt', { code: status.RESOURCE_EXHAUSTED });
     await assert.rejects(room.keys.wrapping.wrap(secret, context(1)), StoreError);
+    bounds.letOut();
     room.emulator.recover();
     await room.keys.wrapping.wrap(secret, context(1));
   });
