@@ -14,6 +14,9 @@ import { table } from './table.ts';
 const CLEAN = 0;
 const FAULT = 1;
 
+/** Of a millisecond. */
+const MICROSECONDS = 1000;
+
 /**
  * A signal that follows the first within so many milliseconds is the same one, come by another way: terminals and
  * supervisors signal the whole process group, and npm and our launcher pass on what they get.
@@ -59,7 +62,9 @@ function announce(gateway: Gateway, config: Config, version: string, log: Log): 
   const { id: nodeId, internetAddress } = gateway.identity;
   const listening = Object.fromEntries(gateway.services.map(({ name, url }) => [name, url]));
   const milliseconds = Math.round(performance.now());
-  log.logger.info({ nodeId, internetAddress, listening, version, milliseconds }, 'Ready');
+  const { user, system } = process.cpuUsage();
+  const cpuMilliseconds = Math.round((user + system) / MICROSECONDS);
+  log.logger.info({ nodeId, internetAddress, listening, version, milliseconds, cpuMilliseconds }, 'Ready');
   void log.flush();
   const rows = [
     ['Node id', nodeId],

@@ -44,7 +44,7 @@ function describe(found: Examination): string {
   const rows = [
     ['Objects', `${found.objects}, ${found.liveOctets} octets`],
     ['Records', `${found.records}`],
-    ['Damaged', `${found.damaged}, now set aside`],
+    ['Damaged', `${found.damaged}, now made anew from the log or set aside`],
     ['Set aside before', `${found.setAside}`],
     ['Bodies that belong to nothing', `${found.orphanedBodies}`],
     ['Work without its object', `${found.orphanedWork}`],

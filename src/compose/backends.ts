@@ -61,20 +61,27 @@ export interface Backends extends AsyncDisposable {
  */
 export async function openBackends(config: Config, logger: Logger | undefined, clock: Clock): Promise<Backends> {
   await using stack = new AsyncDisposableStack();
-  const [local, bucket, database, shared] = await allOpened(stack, [
-    localKinds(config).length > 0 && import('./local.ts').then(({ openLocal }) => openLocal(config, logger, clock)),
-    config.objectStore === 'gcs' && import('./gcs.ts').then(({ openBucket }) => openBucket(config, logger, clock)),
+  const openingLocal =
+    localKinds(config).length > 0 && import('./local.ts').then(({ openLocal }) => openLocal(config, logger, clock));
+  const openingDatabase =
     config.records === 'firestore' &&
-      import('./firestore.ts').then(({ openDatabase }) => openDatabase(config, logger, clock)),
+    import('./firestore.ts').then(({ openDatabase }) => openDatabase(config, logger, clock));
+  const openedRecords = Promise.all([openingLocal, openingDatabase]).then(
+    ([local, database]) => database || present(local || undefined).records,
+  );
+  // Whoever opens them tells.
+  openedRecords.catch(() => undefined);
+  const [local, bucket, database, shared, kms] = await allOpened(stack, [
+    openingLocal,
+    config.objectStore === 'gcs' && import('./gcs.ts').then(({ openBucket }) => openBucket(config, logger, clock)),
+    openingDatabase,
     config.signals === 'redis' && import('./redis.ts').then(({ openShared }) => openShared(config, logger, clock)),
-    // Loaded meanwhile; it is opened on the records.
-    config.keys === 'gcp-kms' && import('./kms.ts').then(() => undefined),
+    config.keys === 'gcp-kms' &&
+      import('./kms.ts').then(({ openKeys }) => openKeys(config, { records: openedRecords, clock, log: logger })),
   ]);
   const objects = bucket ?? present(local).objects;
-  const records = database ?? present(local).records;
+  const records = await openedRecords;
   const { signals, meters, work } = shared ?? present(local);
-  const keys = config.keys === 'gcp-kms' ? await import('./kms.ts') : undefined;
-  const kms = stack.use(await keys?.openKeys(config, { records, clock, log: logger }));
   const { identityKeys, wrapping } = kms ?? present(local);
   const journal = local?.journal ?? stack.use((await import('./journal.ts')).openJournal(config, logger, clock));
 

@@ -43,8 +43,8 @@ export function openCogRpc(config: Config, logger: Logger, core: Core, telemetry
       checkStores: () => backends.check(),
       onCallEnd: (method, status) => telemetry.metrics.called(method, status),
       limits: {
-        maxConnections: config.connectionsPerPort,
-        maxConnectionsPerAddress: config.socketsPerAddress,
+        maxConnections: config.courierConnections,
+        maxConnectionsPerAddress: config.courierConnectionsPerAddress,
         maxCalls: config.courierCalls,
         maxCallsPerAddress: config.courierCallsPerAddress,
         maxCallsPerConnection: config.courierCallsPerConnection,

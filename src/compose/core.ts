@@ -61,9 +61,8 @@ export async function openCore(
   /** What is in the data directory is there at once or never. */
   const patiently = <Outcome>(attempt: () => Promise<Outcome>) =>
     config.records === 'local' ? attempt() : retried(attempt, { until, log: logger });
-  await patiently(() => backends.joinFleet());
   const { objects, records, signals, meters, work, identityKeys, wrapping } = backends;
-  await requireRestored(records);
+  await patiently(() => Promise.all([backends.joinFleet(), requireRestored(records)]));
   const sessionKeys = new SessionKeys({
     records,
     wrapping,
@@ -71,20 +70,24 @@ export async function openCore(
     random,
     clock,
   });
-  const identity = await patiently(() =>
-    Identity.open({
-      internetAddress: config.internetAddress,
-      identityKeys,
-      records,
-      random,
-      clock,
-      // Who shares the records learns of a new key within a round of housekeeping, or two where a store was away.
-      takeover: config.records === 'local' ? 0 : 2 * config.housekeepingPeriod + TAKEOVER_MARGIN,
-      isIssuer: isIssuing(config),
-    }),
-  );
-  const peers = stack.use(await Peers.open({ records, signals, clock, policy: config.registrationPolicy }));
-  const revocations = stack.use(await Revocations.open({ records, signals, random, clock }));
+  const [identity, peers, revocations] = await Promise.all([
+    patiently(() =>
+      Identity.open({
+        internetAddress: config.internetAddress,
+        identityKeys,
+        records,
+        random,
+        clock,
+        // Who shares the records learns of a new key within a round of housekeeping, or two where a store was away.
+        takeover: config.records === 'local' ? 0 : 2 * config.housekeepingPeriod + TAKEOVER_MARGIN,
+        isIssuer: isIssuing(config),
+      }),
+    ),
+    Peers.open({ records, signals, clock, policy: config.registrationPolicy }),
+    Revocations.open({ records, signals, random, clock }),
+  ]);
+  stack.use(peers);
+  stack.use(revocations);
   const sessions = new ChannelSessions({
     sessionKeys,
     peerKeys: new PeerSessionKeys({ records }),

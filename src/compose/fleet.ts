@@ -25,6 +25,8 @@ const ALL_KINDS = 4;
 interface NotePlace {
   /** For people. */
   readonly place: string;
+  /** @returns undefined where there is none @throws StoreError */
+  note(name: string): Promise<FleetNote | undefined>;
   /** Writes the note unless there is one. @returns what is there now. @throws StoreError */
   noteOnce(name: string, note: FleetNote): Promise<FleetNote>;
 }
@@ -51,21 +53,38 @@ export async function joinFleet(config: Config, { records, bucket, keyLabels, lo
   const note = fleetNote(config);
   // The bucket first: in another database nothing is to be made before.
   const places: NotePlace[] = [
-    ...(bucket
-      ? [{ place: `the bucket ${config.gcsBucket}`, noteOnce: (name: string) => bucket.noteOnce(name, note) }]
-      : []),
-    { place: 'the records', noteOnce: (name) => noteRecord(records, name, note) },
+    ...(bucket ? [placeIn(bucket, config)] : []),
+    {
+      place: 'the records',
+      note: (name) => recordedNote(records, name),
+      noteOnce: (name) => noteRecord(records, name, note),
+    },
   ];
-  for (const { place, noteOnce } of places) {
-    const noted = await noteOnce(NAME, note);
-    const faults = Object.entries(note)
-      .filter(([variable, value]) => noted[variable] !== value)
-      .map(
-        ([variable, value]) => `${variable} is ${value} here, but ${noted[variable]} by the fleet's note in ${place}`,
-      );
-    if (faults.length > 0) {
-      throw new ConfigError(faults);
-    }
+  // All but the very first process only read.
+  const known = await Promise.all(places.map(async (place) => ({ place, noted: await place.note(NAME) })));
+  for (const { place, noted } of known) {
+    compareNotes(place, note, noted ?? note);
+  }
+  for (const { place } of known.filter(({ noted }) => noted === undefined)) {
+    compareNotes(place, note, await place.noteOnce(NAME, note));
+  }
+}
+
+function placeIn(bucket: NonNullable<FleetParts['bucket']>, { gcsBucket }: Config): NotePlace {
+  return {
+    place: `the bucket ${gcsBucket}`,
+    note: (name) => bucket.note(name),
+    noteOnce: (name, note) => bucket.noteOnce(name, note),
+  };
+}
+
+/** @throws ConfigError where something else is noted than what this process has */
+function compareNotes({ place }: NotePlace, own: FleetNote, noted: FleetNote): void {
+  const faults = Object.entries(own)
+    .filter(([variable, value]) => noted[variable] !== value)
+    .map(([variable, value]) => `${variable} is ${value} here, but ${noted[variable]} by the fleet's note in ${place}`);
+  if (faults.length > 0) {
+    throw new ConfigError(faults);
   }
 }
 
@@ -115,5 +134,9 @@ async function noteRecord(records: Records, name: string, note: FleetNote): Prom
   if (await records.create('configuration', name, note)) {
     return note;
   }
-  return ((await records.get('configuration', name))?.fields ?? {}) as FleetNote;
+  return (await recordedNote(records, name)) ?? {};
+}
+
+async function recordedNote(records: Records, name: string): Promise<FleetNote | undefined> {
+  return (await records.get('configuration', name))?.fields as FleetNote | undefined;
 }

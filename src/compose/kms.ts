@@ -9,7 +9,7 @@ import { rarely } from './patience.ts';
 /** @throws Error in one line, when KMS cannot be reached within `START_PATIENCE`, or a key in it cannot be used */
 export async function openKeys(
   config: Config,
-  parts: { records: Records; clock: Clock; log: Logger | undefined },
+  parts: { records: Promise<Records>; clock: Clock; log: Logger | undefined },
 ): Promise<KmsKeys> {
   if (config.kmsKeyRing === undefined) {
     throw new Error('KMS_KEY_RING must be set where KEYS is gcp-kms');

@@ -51,6 +51,7 @@ export async function openServers(
       registration: registrationRate,
       failedHandshake: { limit: config.handshakesPerAddress, period: ADDRESS_PERIOD },
       request: { limit: config.requestsPerAddress, period: ADDRESS_PERIOD },
+      signedRequest: { limit: config.requestsPerAddress, period: ADDRESS_PERIOD },
       // Half of all for one neighbourhood.
       signature: { limit: Math.ceil(config.signaturesPerSecond / 2), period: SECOND },
     },

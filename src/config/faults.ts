@@ -21,6 +21,7 @@ const LIMITS = [
   'collectionsPerPeer',
   'openCollectionsPerPeer',
   'courierCallsPerAddress',
+  'courierConnectionsPerAddress',
 ] as const;
 
 /** Octets that the path of a Unix socket may have (Linux 107, macOS 103). */
@@ -97,10 +98,20 @@ export function localKinds(config: Partial<Pick<Config, 'objectStore' | 'records
 /** What is fine on one machine, and must not be on a network. */
 function publicFaults(config: Partial<Config>): string[] {
   const { bindHost: host, internetAddress, registrationPolicy, services = [] } = config;
-  if (host === undefined || isLoopback(host) || !services.some((name) => PUBLIC_SERVICES.includes(name))) {
+  if (host === undefined || isLoopback(host)) {
     return [];
   }
   const faults: string[] = [];
+  if (config.allowPrivateDestinations) {
+    // Whichever services this one runs: where they are split, the worker dials what another took.
+    faults.push(
+      `ALLOW_PRIVATE_DESTINATIONS must be false where BIND_HOST is public (${host}): ` +
+        'whoever sends parcels could have this gateway call machines that only it reaches',
+    );
+  }
+  if (!services.some((name) => PUBLIC_SERVICES.includes(name))) {
+    return faults;
+  }
   if (internetAddress === SETTINGS.internetAddress.defaultText) {
     faults.push(`INTERNET_ADDRESS must be set where BIND_HOST is public (${host}): clients keep it for good`);
   }

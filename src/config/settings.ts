@@ -51,8 +51,8 @@ function optional<Value>(variable: string, read: ReadValue<Value>): Setting<Valu
 /** Less than the largest parcel, and some could never be delivered. */
 const MAX_STORED_PARCEL = 16 * 1024 ** 2;
 
-/** Android's courier takes no gRPC message of more than 4 MiB, its own framing included. */
-const MAX_SHARED_CARGO = 4 * 1024 ** 2 - 1024;
+/** Android's courier takes no gRPC message of more than 4 MiB, its own framing included. In octets. */
+export const MAX_SHARED_CARGO = 4 * 1024 ** 2 - 1024;
 
 /** What RS-018 allows; deployed clients read those with CBC (protocol section 1). */
 const CONTENT_CIPHERS = [
@@ -134,6 +134,8 @@ export const SETTINGS = {
   courierCalls: setting('COURIER_CALLS', '32', integer(1, 100_000)),
   courierCallsPerAddress: setting('COURIER_CALLS_PER_ADDRESS', '16', integer(0, 100_000)),
   courierCallsPerConnection: setting('COURIER_CALLS_PER_CONNECTION', '8', integer(1, 1000)),
+  courierConnections: setting('COURIER_CONNECTIONS', '2000', integer(1, 1_000_000)),
+  courierConnectionsPerAddress: setting('COURIER_CONNECTIONS_PER_ADDRESS', '500', integer(0, 1_000_000)),
   courierCallIdle: setting('COURIER_CALL_IDLE', '2m', duration('1s', '1h')),
   courierConnectionIdle: setting('COURIER_CONNECTION_IDLE', '60s', duration('1s', '1h')),
   courierConnectionAge: setting('COURIER_CONNECTION_AGE', '1h', duration('10s', '7d')),

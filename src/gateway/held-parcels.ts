@@ -4,9 +4,10 @@
  * They were acknowledged to the private gateway that sent them, and wait under its quota (protocol section 7). A held
  * parcel is stored in the mailbox first and deleted here then, so that a crash in between repeats it.
  */
+import { HELD_PREFIX, readHeldKey } from './held-key.ts';
 import { type JournalWriter, NO_JOURNAL } from './journal.ts';
 import type { Mailboxes } from './mailbox.ts';
-import { HELD_PREFIX, heldKey, type Outbox, readHeldKey } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
 import { type ParcelAtRest, storedParcelIds } from './parcel-at-rest.ts';
 import { isWithinRate, type ParcelRate, readRate, writeRate } from './parcel-rate.ts';
 import type { Meters, ObjectEntry, ObjectStore } from './ports.ts';
@@ -76,17 +77,14 @@ export class HeldParcels {
    * @throws GatewayError OUTBOX_FULL; StoreError
    */
   async hold(mailbox: string, sender: string, parcel: ParcelAtRest, rate: ParcelRate | undefined): Promise<void> {
-    const { digest, bytes, expiry, metadata } = parcel;
     const isFirst = !this.includes(mailbox, sender);
     // Before it is stored, so that the sender's next one does not overtake it.
     const begun = this.heldFor(mailbox);
     begun.senders.add(sender);
     begun.holds++;
     try {
-      await this.outbox.store(sender, heldKey(mailbox, sender, digest), bytes, {
-        expiry,
-        metadata: { ...metadata, ...(rate && { rate: writeRate(rate) }) },
-      });
+      const metadata = { ...parcel.metadata, ...(rate && { rate: writeRate(rate) }) };
+      await this.outbox.hold(sender, mailbox, { ...parcel, metadata });
     } catch (error) {
       if (isFirst) {
         this.held.get(mailbox)?.senders.delete(sender);
@@ -246,9 +244,9 @@ export class HeldParcels {
     }
     const { digest } = readHeldKey(stored.key);
     const inMailbox = await this.mailboxes.find(mailbox, digest);
-    if (inMailbox && inMailbox.arrival > stored.arrival) {
+    if (inMailbox && isNewer(inMailbox, stored)) {
       // A newer version came by another door, and replaces this one.
-      await this.outbox.remove(parcel.sender, stored);
+      await this.outbox.letGo(parcel.sender, stored);
       return 'gone';
     }
     const { rate, ...metadata } = stored.metadata;
@@ -259,7 +257,7 @@ export class HeldParcels {
     if (!(await this.mailboxes.put(mailbox, { digest, bytes: stored.body, expiry: stored.expiry, metadata }))) {
       return 'full';
     }
-    await this.outbox.remove(parcel.sender, stored);
+    await this.outbox.letGo(parcel.sender, stored);
     this.journal.record({
       event: 'moved',
       ...storedParcelIds(stored),
@@ -269,6 +267,12 @@ export class HeldParcels {
     });
     return 'moved';
   }
+}
+
+/** By the store's own clock where it has one: arrivals are by those of the processes that put them. */
+function isNewer(one: ObjectEntry, other: ObjectEntry): boolean {
+  const between = (one.storedAt ?? 0) - (other.storedAt ?? 0);
+  return between > 0 || (between === 0 && one.arrival > other.arrival);
 }
 
 function byArrival(one: Waiting, other: Waiting): number {

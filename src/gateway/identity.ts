@@ -260,8 +260,10 @@ export class Identity {
   private async load(): Promise<void> {
     const began = this.clock.now();
     // What keys have signed is read before the keys: whoever made it had stored its key by then.
-    const mayBeNew = this.keys.length === 0 && !(await this.hasPrivateGateways());
-    const certificates = await this.loadCertificates();
+    const [mayBeNew, certificates] = await Promise.all([
+      this.keys.length === 0 && this.hasPrivateGateways().then((has) => !has),
+      this.loadCertificates(),
+    ]);
     let keys = await this.loadKeys(certificates);
     if (keys.length === 0 && mayBeNew && certificates.length === 0) {
       if (!this.isIssuer) {

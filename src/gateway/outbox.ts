@@ -3,14 +3,13 @@
  * their recipient's mailbox takes them, under one quota.
  */
 import { GatewayError } from './errors.ts';
+import { HeldCensus } from './held-census.ts';
+import { heldKey } from './held-key.ts';
 import type { InternetQueue } from './internet-queue.ts';
 import type { ParcelAtRest } from './parcel-at-rest.ts';
 import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, StoredObject } from './ports.ts';
 import { Quota } from './quota.ts';
 import { MINUTE } from './time.ts';
-
-/** Parcels that are held for mailboxes: by mailbox first, since they move when that one has room. */
-export const HELD_PREFIX = 'held/';
 
 const OUTBOX_PREFIX = 'outbox/';
 
@@ -27,6 +26,7 @@ export class Outbox {
   private readonly objects: ObjectStore;
   private readonly queue: InternetQueue;
   private readonly quota: Quota;
+  private readonly held: HeldCensus;
   /** Where the last look for what has no work item ended. */
   private unseen: AsyncIterator<ObjectEntry> | undefined;
   /** Entries of parcels that were put lately, by key. */
@@ -37,12 +37,14 @@ export class Outbox {
   constructor(parts: { objects: ObjectStore; queue: InternetQueue; meters: Meters; clock: Clock; quota: Amount }) {
     this.objects = parts.objects;
     this.queue = parts.queue;
+    this.held = new HeldCensus(parts);
     this.quota = new Quota({
       meters: parts.meters,
       clock: parts.clock,
       name: 'outbox',
       limit: parts.quota,
-      entriesOf: (peer) => this.list(peer),
+      entriesOf: (peer) => this.objects.list(outboxPrefix(peer)),
+      besides: (peer) => this.held.amountOf(peer),
     });
   }
 
@@ -129,11 +131,39 @@ export class Outbox {
   }
 
   /**
-   * Stores an object under this private gateway's quota.
+   * Stores a parcel from private gateway `peer` that `mailbox` cannot take yet; durable when it resolves.
    *
    * @throws GatewayError OUTBOX_FULL; StoreError
    */
-  async store(peer: string, key: string, ...[bytes, options]: PutArguments): Promise<ObjectEntry> {
+  async hold(peer: string, mailbox: string, { digest, bytes, expiry, metadata }: ParcelAtRest): Promise<void> {
+    await this.store(peer, heldKey(mailbox, peer, digest), bytes, { expiry, metadata });
+    this.held.change(peer, 1, bytes.length);
+  }
+
+  /** Removes this version of a parcel that is held. @throws StoreError */
+  async letGo(peer: string, entry: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<void> {
+    if (await this.remove(peer, entry)) {
+      this.held.change(peer, -1, entry.size);
+    }
+  }
+
+  /**
+   * Removes this version of what is stored under this private gateway's quota.
+   *
+   * @returns whether it was there
+   * @throws StoreError
+   */
+  async remove(peer: string, { key, version, size }: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<boolean> {
+    this.known.delete(key);
+    const wasThere = await this.objects.delete(key, version);
+    if (wasThere) {
+      await this.quota.release(peer, size);
+    }
+    return wasThere;
+  }
+
+  /** Stores an object under this private gateway's quota. */
+  private async store(peer: string, key: string, ...[bytes, options]: PutArguments): Promise<ObjectEntry> {
     if (!(await this.quota.reserve(peer, bytes.length))) {
       throw new GatewayError('OUTBOX_FULL', `Outbox of ${peer} is full`);
     }
@@ -142,14 +172,6 @@ export class Outbox {
     } catch (error) {
       await this.quota.release(peer, bytes.length);
       throw error;
-    }
-  }
-
-  /** Removes this version of what is stored under this private gateway's quota. */
-  async remove(peer: string, { key, version, size }: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<void> {
-    this.known.delete(key);
-    if (await this.objects.delete(key, version)) {
-      await this.quota.release(peer, size);
     }
   }
 
@@ -170,15 +192,6 @@ export class Outbox {
       throw error;
     }
   }
-
-  private async *list(peer: string): AsyncIterable<ObjectEntry> {
-    yield* this.objects.list(outboxPrefix(peer));
-    for await (const entry of this.objects.list(HELD_PREFIX)) {
-      if (readHeldKey(entry.key).sender === peer) {
-        yield entry;
-      }
-    }
-  }
 }
 
 type PutArguments = Parameters<ObjectStore['put']> extends [string, ...infer Rest] ? Rest : never;
@@ -197,15 +210,4 @@ export function readOutboxKey(key: string): { peer: string; digest: string } {
   // Each parcel asks, so that this is not a list of its parts.
   const end = key.indexOf('/', OUTBOX_PREFIX.length);
   return { peer: key.slice(OUTBOX_PREFIX.length, end), digest: key.slice(end + 1) };
-}
-
-/** Where a parcel is kept that private gateway `sender` has sent and `mailbox` cannot take yet. */
-export function heldKey(mailbox: string, sender: string, digest: string): string {
-  return `${HELD_PREFIX}${mailbox}/${sender}/${digest}`;
-}
-
-/** The reverse of `heldKey`. */
-export function readHeldKey(key: string): { mailbox: string; sender: string; digest: string } {
-  const [, mailbox = '', sender = '', digest = ''] = key.split('/');
-  return { mailbox, sender, digest };
 }

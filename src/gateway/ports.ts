@@ -46,6 +46,11 @@ export interface ObjectEntry {
   readonly version: string;
   /** When this version was put, in milliseconds; grows with each put of one process, also within a millisecond (fractions count). */
   readonly arrival: number;
+  /**
+   * When it was put by the store's own clock, in whole milliseconds, so that what different processes put can be told
+   * apart; absent where `arrival` is by one clock for all.
+   */
+  readonly storedAt?: number;
   /** After this instant (milliseconds) the object is never returned. */
   readonly expiry: number;
   /** Octets of the body. */

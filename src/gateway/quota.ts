@@ -21,6 +21,8 @@ export interface QuotaParts {
   readonly limit: Amount;
   /** All that the owner stores under this quota. */
   readonly entriesOf: (owner: string) => AsyncIterable<Pick<ObjectEntry, 'size'>>;
+  /** What the owner stores under it besides, where that is counted otherwise. */
+  readonly besides?: (owner: string) => Promise<Amount>;
 }
 
 export class Quota {
@@ -74,8 +76,7 @@ export class Quota {
   }
 
   private async countStore(owner: string): Promise<void> {
-    let count = 0;
-    let octets = 0;
+    let { count, octets } = (await this.parts.besides?.(owner)) ?? { count: 0, octets: 0 };
     for await (const { size } of this.parts.entriesOf(owner)) {
       count++;
       octets += size;

@@ -1,5 +1,6 @@
 /** Where a parcel waits now: looked up in the places that its journal names. */
-import { heldKey, outboxKey } from './outbox.ts';
+import { heldKey } from './held-key.ts';
+import { outboxKey } from './outbox.ts';
 import { parcelDigest } from './parcel-at-rest.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
 import type { JournalEntry, ObjectEntry } from './ports.ts';

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { suite, test } from 'node:test';
 import { ConfigError, type Environment, effectiveValues, readConfig } from '../../src/config.ts';
+import { runRelayGateway } from '../support/relay-gateway.ts';
 import { newTlsCertificate } from '../support/tls-certificate.ts';
 
 function faults(environment: Environment): readonly string[] {
@@ -223,10 +224,37 @@ suite('Configuration', () => {
       'SIGNATURES_PER_SECOND',
       'DELIVERIES_PER_PEER',
       'COLLECTIONS_PER_PEER',
+      'OPEN_COLLECTIONS_PER_PEER',
+      'COURIER_CALLS_PER_ADDRESS',
+      'COURIER_CONNECTIONS_PER_ADDRESS',
     ];
     for (const limit of limits) {
       assert.match(faults({ ...named, [limit]: '0' }).join(), new RegExp(`^${limit} must not be 0`));
       assert.deepEqual(faults({ ...named, [limit]: '0', REGISTRATION_POLICY: 'allowlist' }), []);
     }
+  });
+
+  test('for tests must not be on a network: parcels for private addresses', async () => {
+    const tests = { ALLOW_PRIVATE_DESTINATIONS: 'true', INTERNET_ADDRESS: 'relay.example.com' };
+    assert.deepEqual(faults(tests), []);
+    const shared = { OBJECT_STORE: 'gcs', GCS_BUCKET: 'messages', SIGNALS: 'redis', REDIS_URL: 'redis://127.0.0.1' };
+    const ring = 'projects/relay-gateway-1234/locations/europe-west1/keyRings/relay';
+    const split = {
+      ...shared,
+      KMS_KEY_RING: ring,
+      RECORDS: 'firestore',
+      GCP_PROJECT: 'relay-gateway-1234',
+      KEYS: 'gcp-kms',
+    };
+    for (const others of [{}, { REGISTRATION_POLICY: 'closed' }, { ...split, SERVICES: 'worker' }]) {
+      for (const host of ['0.0.0.0', '::', '192.0.2.1']) {
+        const [fault, ...rest] = faults({ ...tests, ...others, BIND_HOST: host });
+        assert.match(fault ?? '', /^ALLOW_PRIVATE_DESTINATIONS must be false where BIND_HOST is public/);
+        assert.deepEqual(rest, []);
+      }
+    }
+    const started = await runRelayGateway(['serve'], { ...tests, BIND_HOST: '0.0.0.0' });
+    assert.equal(started.code, 2);
+    assert.match(started.stderr, /ALLOW_PRIVATE_DESTINATIONS must be false/);
   });
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { CHART, openRoom, type Room } from './support/cluster.ts';
 import { openLoopbackPort } from './support/loopback-port.ts';
+import { assertReadyWithinASecond, startOf } from './support/starts.ts';
 import { Traffic } from './support/traffic.ts';
 
 const RELEASE = 'gateway';
@@ -69,7 +70,7 @@ suite('One pod', () => {
     const begun = performance.now();
     await deploy(room, valuesOf(room));
     context.diagnostic(`installed in ${Math.round(performance.now() - begun)} ms`);
-    context.diagnostic(`from the start of the program to ready: ${await room.startTime(POD)} ms`);
+    const starts = [await startOf(room, POD)];
     const nodeId = await nodeIdOf(room);
 
     await context.test('runs as the chart says', async () => {
@@ -108,11 +109,13 @@ suite('One pod', () => {
       const uid = await podUid(room);
       await room.evict(POD);
       await replaced(room, uid);
+      starts.push(await startOf(room, POD));
     });
     await underTraffic(context, traffic, 'kill', async () => {
       const uid = await podUid(room);
       await room.kubectl('delete', 'pod', POD, '--grace-period=0', '--force');
       await replaced(room, uid);
+      starts.push(await startOf(room, POD));
     });
     await underTraffic(context, traffic, 'upgrade to an image that there is not, and rollback', async () => {
       const broken = valuesOf(room, {}, { tag: 'broken', pullPolicy: 'Never' });
@@ -125,6 +128,7 @@ suite('One pod', () => {
     const { acknowledged, lost } = await traffic.stop();
     context.diagnostic(`${acknowledged} parcels were acknowledged`);
     assert.deepEqual(lost, []);
+    assertReadyWithinASecond(context, starts);
 
     await context.test('keeps its identity when it is uninstalled and installed again', async () => {
       const { code, stderr } = await room.helm(['uninstall', RELEASE, '--wait', '--timeout', '5m']);

@@ -6,6 +6,7 @@ import { isTimeout, withPatience } from './support/busy.ts';
 import { CHART, COMPONENTS, openRoom, type Room, SMALL_PODS } from './support/cluster.ts';
 import { type HostPorts, openHostPorts } from './support/host-ports.ts';
 import { openLoopbackPort } from './support/loopback-port.ts';
+import { assertReadyWithinASecond, type Start, startOf } from './support/starts.ts';
 import { Traffic } from './support/traffic.ts';
 
 const RELEASE = 'gateway';
@@ -53,6 +54,10 @@ async function podsOf(room: Room, component: string): Promise<string[]> {
   };
   return items.filter(({ metadata }) => !metadata.deletionTimestamp).map(({ metadata }) => metadata.name);
 }
+
+/** Of the pod of a component that was made last. */
+const newestStart = async (room: Room, component: string) =>
+  startOf(room, (await podsOf(room, component)).at(-1) ?? '');
 
 const ready = (room: Room, component: string) =>
   room.kubectl('rollout', 'status', `deployment/${NAME}-${component}`, '--timeout=300s');
@@ -114,6 +119,8 @@ suite('A gateway split over its services', () => {
       await using collection = await openLoopbackPort(await room.nodePort(`${NAME}-collection`));
       await using traffic = await Traffic.start(poweb.url, collection.url);
 
+      // Of pods that start one after another, unlike those of an installation.
+      const starts: Start[] = [];
       const settings = (values['gateway'] as { settings: object }).settings;
       const changed = (count: number) => ({
         ...values,
@@ -133,9 +140,7 @@ suite('A gateway split over its services', () => {
           await room.evict(pod);
           await room.kubectl('wait', `pod/${pod}`, '--for=delete', '--timeout=300s');
           await ready(room, component);
-          // One that starts by itself, unlike all at once.
-          const time = await room.startTime((await podsOf(room, component)).at(-1) ?? '');
-          context.diagnostic(`from the start of the program to ready: ${time} ms, ${component}`);
+          starts.push(await newestStart(room, component));
         }
       });
       await unnoticed(context, traffic, 'upgrade to an image that there is not', async () => {
@@ -156,6 +161,12 @@ suite('A gateway split over its services', () => {
         const [pod = ''] = await podsOf(room, component);
         await room.kubectl('delete', 'pod', pod, '--grace-period=0', '--force');
         await ready(room, component);
+        starts.push(await newestStart(room, component));
+      }
+      for (const component of ['pohttp', 'cogrpc']) {
+        await room.kubectl('rollout', 'restart', `deployment/${NAME}-${component}`);
+        await ready(room, component);
+        starts.push(await newestStart(room, component));
       }
       await traffic.flows();
       const { failures, closings, longestSilence } = traffic.look();
@@ -164,6 +175,7 @@ suite('A gateway split over its services', () => {
       const { acknowledged, lost } = await traffic.stop();
       context.diagnostic(`${acknowledged} parcels were acknowledged`);
       assert.deepEqual(lost, []);
+      assertReadyWithinASecond(context, starts);
 
       const { code, stderr } = await room.helm(['uninstall', RELEASE, '--wait', '--timeout', '5m']);
       assert.equal(code, 0, stderr);

@@ -6,7 +6,7 @@ import { QUEUE_CAPACITY } from '../../src/gateway/parcel-queue.ts';
 import { HOUR, MINUTE, SECOND } from '../../src/gateway/time.ts';
 import { type CollectionRoom, type Outlet, openCollectionRoom } from '../support/collection-room.ts';
 
-describe('A parcel that arrives', { timeout: 60_000 }, () => {
+describe('A parcel that arrives', { timeout: 120_000 }, () => {
   let room: CollectionRoom;
   let open: ParcelCollection[] = [];
 

@@ -30,7 +30,7 @@ export class CourierSetting implements AsyncDisposable {
     this.lines = lines;
   }
 
-  static async open(deployment: Deployment): Promise<CourierSetting> {
+  static async open(deployment: Pick<Deployment, 'start'>): Promise<CourierSetting> {
     const lines: Readonly<Record<string, unknown>>[] = [];
     const gateway = await deployment.start({ onLine: (line) => void lines.push(line) });
     return new CourierSetting(gateway, await officialCourier(gateway.cogrpc), lines);

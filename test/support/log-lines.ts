@@ -6,6 +6,8 @@ import { type Logger, pino } from 'pino';
 
 export interface LogLines {
   readonly log: Logger;
+  /** What the log writes to, for a logger of the program's own. */
+  readonly sink: Writable;
   /** All lines so far, parsed. */
   readonly lines: readonly Record<string, unknown>[];
 }
@@ -23,5 +25,5 @@ export function logLines(level = 'debug'): LogLines {
       done();
     },
   });
-  return { log: pino({ level }, sink), lines };
+  return { log: pino({ level }, sink), sink, lines };
 }

@@ -63,6 +63,7 @@ function restOf(pieces: readonly Uint8Array[], written: number): Uint8Array[] {
   return rest;
 }
 
-function syncData(fd: number): Promise<void> {
+/** @throws Error of the system; whether any of it is on the disk then is not known */
+export function syncData(fd: number): Promise<void> {
   return new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())));
 }

@@ -105,6 +105,7 @@ export async function openLocalBackends({
   const verify = () =>
     files.verify().catch((error: Error) => log.error({ reason: error.message }, 'Store files could not be verified'));
   void verify();
+  const emptied = new Set<number>();
   const tidyUpNow = async (isThorough: boolean) => {
     meters.forgetIdle();
     await objects.deleteExpired();
@@ -115,7 +116,7 @@ export async function openLocalBackends({
       verified = clock.now();
       await verify();
     }
-    await compactLog({ files, log: messages, feed: objects.feed }, isThorough);
+    await compactLog({ files, log: messages, feed: objects.feed, emptied }, isThorough);
     // The writer thread takes messages in order, so that between two steps others have their turn.
     for (let before = Number.POSITIVE_INFINITY, free = 0; ; before = free) {
       free = await files.tidy(TIDY_PAGES);

@@ -25,14 +25,19 @@ interface Parts {
   readonly files: StoreFiles;
   readonly log: MessageLog;
   readonly feed: IndexFeed;
+  /** Segments that were emptied, but for what is damaged or cannot be read: to try that once more takes its time. */
+  readonly emptied: Set<number>;
 }
 
 /**
- * @param isThorough whether the segment that is being written to counts, too, however short it is
+ * @param isThorough whether the segment that is being written to counts, too, however short it is, and those that were emptied before
  * @throws StoreError
  */
 export async function compactLog(parts: Parts, isThorough: boolean): Promise<void> {
-  const { files, log, feed } = parts;
+  const { files, log, feed, emptied } = parts;
+  if (isThorough) {
+    emptied.clear();
+  }
   const tail = log.tailSegment;
   if (tail && (isThorough || tail.octets >= LEAST_SEALED_OCTETS)) {
     await feed.flush();
@@ -47,16 +52,18 @@ export async function compactLog(parts: Parts, isThorough: boolean): Promise<voi
   const sparse = indexedSegments(log, before)
     .map((segment) => ({ segment, live: before.live.get(segment.number) ?? 0 }))
     .filter(({ segment, live }) => live > 0 && live < segment.octets * LEAST_LIVE_SHARE)
+    .filter(({ segment }) => !emptied.has(segment.number))
     .sort((one, other) => one.live - other.live);
   for (const { segment } of sparse) {
     await empty(parts, segment);
+    emptied.add(segment.number);
     // One at a time: what was moved takes room until the segment is gone.
     await removeDead(parts);
   }
 }
 
 async function removeDead(parts: Parts): Promise<void> {
-  const { files, log, feed } = parts;
+  const { files, log, feed, emptied } = parts;
   const { repairsOfObjects } = files;
   await feed.flush();
   const state = await lookAtIndex(files);
@@ -77,6 +84,7 @@ async function removeDead(parts: Parts): Promise<void> {
   }
   for (const number of dead) {
     await log.remove(number);
+    emptied.delete(number);
   }
   await files.write(
     'objects',
@@ -105,7 +113,7 @@ async function lookAtIndex(files: StoreFiles): Promise<IndexState> {
   return { place: Number(rows[0]?.['place'] ?? 0), live: new Map(live), kept: new Set(kept) };
 }
 
-/** Segments that take no more records, and all of whose records are in the index. */
+/** Segments that take no more records, of which all is in the index, and nothing has to stay. */
 function indexedSegments(log: MessageLog, { place, kept }: IndexState): Segment[] {
   const sealed = log.sealedSegments;
   const newest = sealed.at(-1)?.number;
@@ -168,7 +176,7 @@ async function aliveOf(files: StoreFiles, records: readonly ObjectRecord[]): Pro
 async function readSound(log: MessageLog, record: ObjectRecord): Promise<Buffer | undefined> {
   const [, , , , size, , bodyChecksum] = record.head;
   try {
-    const body = await log.read(placeOfBody(record), size);
+    const body = await log.segments.read(placeOfBody(record), size);
     return body?.length === size && checksum(body) === bodyChecksum ? body : undefined;
   } catch (error) {
     if (isDiskError((error as StoreError).cause)) {

@@ -4,10 +4,11 @@
  * All that waits is written with one call and shares a sync. Bodies are read from here; where they are is in the
  * index (`object-store.ts`). A segment is never changed; those without anything live are removed (`log-compaction.ts`).
  */
-import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, ftruncate, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import { type Random, StoreError } from '../../gateway/ports.ts';
-import { writeDurably } from './durable-write.ts';
+import { syncData, writeDurably } from './durable-write.ts';
 import {
   MARKER_OCTETS,
   type Place,
@@ -18,8 +19,8 @@ import {
   writeRecordHead,
 } from './log-records.ts';
 import { readMarker } from './segment-reader.ts';
-import { type BodyPlace, type Segment, Segments, segmentFile, segmentNumbers } from './segments.ts';
-import { syncDirectory } from './sync-directory.ts';
+import { type Segment, Segments, segmentFile, segmentNumbers } from './segments.ts';
+import { syncDirectory, whenDirectorySynced } from './sync-directory.ts';
 import { VolumeRoom } from './volume-room.ts';
 
 /** A segment takes no more records once it has so many octets. */
@@ -31,6 +32,8 @@ const BATCH_OCTETS = 4 * 1024 * 1024;
 const SLACK_OCTETS = 512 * 1024;
 /** An idle log writes so many records at once, and need not wait until all that has come is looked at. */
 const EAGER_RECORDS = 4;
+
+const truncate = promisify(ftruncate);
 
 /** What the log needs of the keeper of the volume's room, in the writer thread. */
 export interface Room {
@@ -59,7 +62,8 @@ export class MessageLog {
   private readonly random: Random;
   private readonly room: Room;
   private readonly volume: VolumeRoom;
-  private readonly segments: Segments;
+  /** What is written, to be read. */
+  readonly segments: Segments;
   /** Segments that take no more records, by number, with their octets. */
   private readonly sealed = new Map<number, number>();
   /** The segment that is written to, if there is one yet. */
@@ -134,16 +138,6 @@ export class MessageLog {
     });
   }
 
-  /** The octets of a body; fewer where the file ends before, undefined where the segment is gone. */
-  read(place: Place, octets: number): Buffer | undefined | Promise<Buffer | undefined> {
-    return this.segments.read(place, octets);
-  }
-
-  /** The octets of many small bodies, in one piece of memory; undefined where a segment is gone. */
-  readTogether(bodies: readonly BodyPlace[]): (Buffer | undefined)[] {
-    return this.segments.readTogether(bodies);
-  }
-
   /** The records of all segments from a place on, as far as they are written now, oldest first. */
   records(from: Place, options?: Parameters<Segments['records']>[2]): ReturnType<Segments['records']> {
     return this.segments.records([...this.sealedSegments, ...(this.tail ? [this.tail] : [])], from, options);
@@ -155,14 +149,6 @@ export class MessageLog {
     { from = 0, ...options }: Parameters<Segments['records']>[2] & { readonly from?: number } = {},
   ): ReturnType<Segments['records']> {
     return this.segments.records([segment], placeOf(segment.number, from), options);
-  }
-
-  /**
-   * Overwrites bodies with zeros: what expired is not to be found on the disk, though its segment stays. Nobody may be led
-   * to them any more.
-   */
-  wipe(bodies: readonly BodyPlace[]): Promise<void> {
-    return this.segments.wipe(bodies);
   }
 
   /** Removes a sealed segment. Nobody may need what is in it. */
@@ -312,7 +298,7 @@ export class MessageLog {
 
   /** @returns where the batch begins in the segment that is written to */
   private async write(batch: readonly Pending[]): Promise<number> {
-    const tail = this.tail && this.tail.octets < SEGMENT_OCTETS ? this.tail : this.newTail();
+    const tail = this.tail && this.tail.octets < SEGMENT_OCTETS ? this.tail : await this.newTail();
     const start = tail.octets;
     const pieces: Uint8Array[] = [];
     let end = start;
@@ -325,29 +311,31 @@ export class MessageLog {
       await writeDurably(tail.fd, pieces, end - start, start);
     } catch (error) {
       // Whether any of it is on the disk is not known, so nothing may follow it.
-      this.abandonTail();
+      await this.abandonTail();
       throw error;
     }
     tail.octets = end;
     return start;
   }
 
-  private newTail(): NonNullable<MessageLog['tail']> {
+  /** The main thread does not wait for the disk: that may take a tenth of a second. */
+  private async newTail(): Promise<NonNullable<MessageLog['tail']>> {
     this.sealTail();
     const number = this.lastNumber + 1;
     const file = segmentFile(this.directory, number);
     const fd = openSync(file, 'wx+', 0o600);
+    // Also where it cannot be removed below: the next one is made beside it.
+    this.lastNumber = number;
     const marker = this.random(MARKER_OCTETS);
     try {
-      writeSync(fd, Buffer.concat([SEGMENT_MAGIC, marker]));
-      fsyncSync(fd);
-      syncDirectory(this.directory);
+      await writeDurably(fd, [SEGMENT_MAGIC, marker], SEGMENT_HEADER_OCTETS, 0);
+      await whenDirectorySynced(this.directory);
     } catch (error) {
       closeSync(fd);
       rmSync(file, { force: true });
+      this.lastNumber = number - 1;
       throw error;
     }
-    this.lastNumber = number;
     this.tail = { number, fd, marker, octets: SEGMENT_HEADER_OCTETS };
     return this.tail;
   }
@@ -366,13 +354,13 @@ export class MessageLog {
     }
   }
 
-  private abandonTail(): void {
+  private async abandonTail(): Promise<void> {
     if (!this.tail) {
       return;
     }
     try {
-      ftruncateSync(this.tail.fd, this.tail.octets);
-      fsyncSync(this.tail.fd);
+      await truncate(this.tail.fd, this.tail.octets);
+      await syncData(this.tail.fd);
     } catch {
       // What was refused may come back at the next start, as a parcel that is delivered after all.
     }

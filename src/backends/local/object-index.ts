@@ -32,15 +32,16 @@ export class ObjectIndex {
   private readonly begin: StatementSync;
 
   constructor(database: DatabaseSync) {
-    this.deleteVersion = database.prepare('DELETE FROM entries WHERE id = ? AND key = ?');
+    // By their ids alone: a key may be damaged, and what was deleted must not come back when it is mended.
+    this.deleteVersion = database.prepare('DELETE FROM entries WHERE id = ?');
     this.deleteUpTo = database.prepare('DELETE FROM entries WHERE key = ? AND id <= ?');
     // Where there is a newer version, it stays: after a repair the log is gone through once more.
     this.insert = database.prepare(
       `INSERT OR IGNORE INTO entries (id, key, expiry, size, metadata, body_checksum, checksum, place)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     );
-    this.placeOfVersion = database.prepare('SELECT place FROM entries WHERE id = ? AND key = ?');
-    this.move = database.prepare('UPDATE entries SET place = ? WHERE id = ? AND key = ?');
+    this.placeOfVersion = database.prepare('SELECT place FROM entries WHERE id = ?');
+    this.move = database.prepare('UPDATE entries SET place = ? WHERE id = ?');
     this.newer = database.prepare('SELECT 1 FROM entries WHERE key = ? AND id > ?');
     this.addLive = database.prepare(
       'INSERT INTO segments (id, live) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET live = live + ?2',
@@ -70,7 +71,7 @@ export class ObjectIndex {
         if (outcome?.put?.[1] === id) {
           outcome.put = undefined;
         } else {
-          this.deleteVersion.run(id, key);
+          this.deleteVersion.run(id);
         }
       } else if (
         kind === MOVE &&
@@ -110,13 +111,13 @@ export class ObjectIndex {
 
   /** @returns whether there is such an object */
   private applyMove(head: readonly [...ObjectHead, place: Place]): boolean {
-    const [, id, key] = head;
+    const [, id] = head;
     const place = head[8];
-    const before = this.placeOfVersion.get(id, key)?.['place'];
+    const before = this.placeOfVersion.get(id)?.['place'];
     if (before === undefined) {
       return false;
     }
-    this.move.run(place, id, key);
+    this.move.run(place, id);
     // At once: what is deleted in this very transaction is taken off again by a trigger.
     this.addLive.run(segmentOf(place), octetsInLog(head));
     if (before !== null) {

@@ -53,10 +53,10 @@ export function locatedOfRow(row: Tuple): Located | undefined {
   return entry && { entry, id, place, bodyChecksum };
 }
 
-/** The id and the key of a row, which may be damaged. */
-export function nameOfRow(row: Tuple): { id: number; key: string } {
-  const [id, key] = row as EntryRow;
-  return { id, key: String(key) };
+/** What a row that may be damaged says of where its object is. */
+export function nameOfRow(row: Tuple): { id: number; key: string; place: Place | null } {
+  const [id, key, , , , , , place] = row as EntryRow;
+  return { id, key: String(key), place: typeof place === 'number' ? place : null };
 }
 
 /** Covers all of an entry; metadata are JSON. */

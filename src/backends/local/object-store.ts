@@ -12,6 +12,7 @@ import { LatelyPut } from './lately-put.ts';
 import { DELETE, MOST_BODY_OCTETS, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
 import { newestKeys } from './newest-objects.ts';
+import { deleteExpired } from './object-expiry.ts';
 import {
   ENTRY_COLUMNS,
   entryChecksum,
@@ -27,6 +28,7 @@ import type { Quarantine } from './quarantine.ts';
 import { readSmall } from './read-small.ts';
 import type { Tuple } from './reader.ts';
 import { RecentChanges } from './recent-changes.ts';
+import { RowMending } from './row-mending.ts';
 import { isDiskError } from './segment-reader.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
@@ -38,10 +40,6 @@ const PAGE_ENTRIES = 256;
 const AFTER_ALL = '\x7f';
 const KEY_PATTERN = /^[\x20-\x7e]{1,512}$/;
 const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
-/** Housekeeping deletes so much at a time, so that writers do not wait. */
-const EXPIRED_BATCH = 256;
-const EXPIRED_BATCH_OCTETS = 32 * 1024 * 1024;
-
 interface ObjectStoreParts {
   readonly files: StoreFiles;
   readonly log: MessageLog;
@@ -61,6 +59,7 @@ export class LocalObjectStore implements ObjectStore {
   private readonly ticks: Ticks;
   private readonly recent: RecentChanges;
   private readonly lately: LatelyPut;
+  private readonly mending: RowMending;
 
   private constructor(parts: ObjectStoreParts, { feed, recent, ticks }: Opened) {
     this.files = parts.files;
@@ -72,6 +71,7 @@ export class LocalObjectStore implements ObjectStore {
     this.recent = recent;
     this.lately = new LatelyPut({ log: parts.log, recent });
     this.ticks = ticks;
+    this.mending = new RowMending(parts);
   }
 
   /** Brings the index up to the log, which may have what the index lost with the power, or all of it. */
@@ -133,37 +133,45 @@ export class LocalObjectStore implements ObjectStore {
 
   async get(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined> {
     // A body may be moved, and the segment where it was be gone, between the look at the index and that at the log.
-    for (let placeBefore: Place | null | undefined; ; ) {
+    let placeBefore: Place | null | undefined;
+    for (let isMended = false; ; ) {
       const located = (listed && (await this.locateListed(listed))) ?? (await this.locate(key));
       if (!located || this.isExpired(located.entry)) {
         return undefined;
       }
       const { entry, id, place, bodyChecksum } = located;
+      if (this.quarantine.isLeft(entry.version)) {
+        return undefined;
+      }
       let body: Buffer | undefined;
       try {
-        body = await (place === null ? this.formerBody(id) : this.log.read(place, entry.size));
+        body = await (place === null ? this.formerBody(id) : this.log.segments.read(place, entry.size));
       } catch (error) {
         if (!isDiskError((error as StoreError).cause)) {
           throw error;
         }
-        this.quarantine.leaveObject(id, entry.key);
+        this.quarantine.leaveObject(entry);
         return undefined;
       }
       if (body?.length === entry.size && checksum(body) === bodyChecksum) {
         return objectOf(entry, body);
       }
-      if (place === placeBefore) {
+      if (place !== placeBefore) {
+        placeBefore = place;
+      } else if (isMended || !(await this.mending.mend(id, place))) {
         this.setAside(id, entry.key, 'body does not match its checksum', body);
         return undefined;
+      } else {
+        isMended = true;
       }
-      placeBefore = place;
     }
   }
 
   async getAll(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]> {
     const { files, log, recent } = this;
-    const found = this.lately.read(listed, (entry) => !this.isExpired(entry));
-    const unknown = new Set(listed.filter((entry, index) => !found[index] && !this.isExpired(entry)));
+    const isWanted = (entry: ObjectEntry) => !this.isExpired(entry) && !this.quarantine.isLeft(entry.version);
+    const found = this.lately.read(listed, isWanted);
+    const unknown = new Set(listed.filter((entry, index) => !found[index] && isWanted(entry)));
     const small = await readSmall({ files, log, recent }, listed, (entry) => unknown.has(entry));
     const others: Promise<void>[] = [];
     for (const [index, entry] of listed.entries()) {
@@ -213,7 +221,8 @@ export class LocalObjectStore implements ObjectStore {
       }
       const page = await this.files.readTuples('objects', sql, after, prefix + AFTER_ALL);
       for (const row of page) {
-        const entry = recent.has(row[1] as string) ? undefined : this.listedEntry(row);
+        const listed = entryOfRow(row) ?? (await this.mendRow(row, prefix))?.entry;
+        const entry = listed && !recent.has(listed.key) ? this.newest(listed) : undefined;
         if (entry && !this.isExpired(entry)) {
           entries.push(entry);
         }
@@ -259,44 +268,11 @@ export class LocalObjectStore implements ObjectStore {
     return put && (wanted === undefined || put.id === wanted) ? await this.deleteVersion(key, put.id) : false;
   }
 
-  /**
-   * Deletes expired objects, a bounded batch at a time.
-   *
-   * @returns how many there were
-   */
+  /** Deletes expired objects. @returns how many there were @throws StoreError */
   async deleteExpired(): Promise<number> {
     await this.feed.flush();
-    for (let deleted = 0; ; ) {
-      const rows = await this.files.read('objects', EXPIRED, this.clock.now());
-      if (rows.length === 0) {
-        return deleted;
-      }
-      const batch: { place: Place; octets: number }[] = [];
-      const ids: number[] = [];
-      let octets = 0;
-      for (const { id, size, place } of rows as { id: number; size: number; place: number | null }[]) {
-        octets += size;
-        if (ids.length > 0 && octets > EXPIRED_BATCH_OCTETS) {
-          break;
-        }
-        ids.push(id);
-        if (place !== null && size > 0) {
-          batch.push({ place, octets: size });
-        }
-      }
-      // Without a word in the log: should they come back from it, they are expired.
-      const list = JSON.stringify(ids);
-      await this.files.write(
-        'objects',
-        [['DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?))', list]],
-        0,
-      );
-      await this.log.wipe(batch).catch((error: Error) => {
-        this.report.warn({ reason: error.message }, 'Expired messages could not be overwritten');
-      });
-      deleted += ids.length;
-      await setImmediate();
-    }
+    const { files, log, clock, report } = this;
+    return deleteExpired({ files, log, clock, report, onDamage: (row) => this.mendRow(row, '') });
   }
 
   /** Deletes bodies of the former format that no entry leads to: damage leaves them. @returns how many there were */
@@ -330,7 +306,8 @@ export class LocalObjectStore implements ObjectStore {
       return known.put;
     }
     const [row] = await this.feed.findTuples(ENTRY, key);
-    return row && (locatedOfRow(row) ?? this.setRowAside(row));
+    const located = row && (locatedOfRow(row) ?? (await this.mendRow(row, key)));
+    return located?.entry.key === key ? located : undefined;
   }
 
   /** That very version, where it is there still; its entry was verified when it was listed. */
@@ -354,16 +331,20 @@ export class LocalObjectStore implements ObjectStore {
     return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : undefined;
   }
 
-  /** Changed since: its successor, or nothing where it was deleted. */
-  private listedEntry(row: Tuple): ObjectEntry | undefined {
-    const entry = entryOfRow(row) ?? this.setRowAside(row);
-    const change = entry && this.recent.get(entry.key);
+  /** Where it was changed since: its successor, or nothing where it was deleted. */
+  private newest(entry: ObjectEntry): ObjectEntry | undefined {
+    const change = this.recent.get(entry.key);
     return change ? change.put?.entry : entry;
   }
 
-  private setRowAside(row: Tuple): undefined {
-    const { id, key } = nameOfRow(row);
-    this.setAside(id, key, 'entry does not match its checksum', undefined);
+  /** A damaged row is made anew from the log, or else set aside. @returns nothing where its true key does not begin so */
+  private async mendRow(row: Tuple, prefix: string): Promise<Located | undefined> {
+    const { id, key, place } = nameOfRow(row);
+    const mended = await this.mending.mend(id, place);
+    if (!mended) {
+      this.setAside(id, key, 'entry does not match its checksum', undefined);
+    }
+    return mended?.entry.key.startsWith(prefix) ? mended : undefined;
   }
 
   private setAside(id: number, key: string, reason: string, body: Uint8Array | undefined): void {
@@ -386,8 +367,6 @@ const PLACE_OF_VERSION = 'SELECT place, body_checksum FROM entries WHERE id = ? 
 const ENTRY = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`;
 const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
-
-const EXPIRED = `SELECT id, size, place FROM entries WHERE expiry < ? ORDER BY expiry LIMIT ${EXPIRED_BATCH}`;
 
 /** As it was put: whoever gave it back to us may have added to it. */
 function entryOf({ key, version, arrival, expiry, size, metadata }: ObjectEntry): ObjectEntry {

@@ -3,7 +3,7 @@
  * logged.
  */
 
-import type { Clock } from '../../gateway/ports.ts';
+import type { Clock, ObjectEntry } from '../../gateway/ports.ts';
 import { placeOf } from './log-records.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import type { UnreadStretch } from './unread-stretches.ts';
@@ -11,6 +11,8 @@ import type { Statement } from './writer-messages.ts';
 
 /** How long damaged data is kept: the longest life of a message. */
 const KEPT_MS = 180 * 86_400_000;
+/** What the disk did not give is not asked for again so soon. */
+const RETRY_MS = 60_000;
 
 /** Where they were found before, they count from then on. */
 const KEEP_UNREAD = `
@@ -24,6 +26,8 @@ export class Quarantine {
   private readonly moving = new Set<string>();
   /** What could not be read since the start, and stays where it is. */
   private readonly unread = new Set<string>();
+  /** Versions of objects, and when they are to be tried again. */
+  private readonly left = new Map<string, number>();
   private moved = 0;
 
   constructor(parts: { files: StoreFiles; log: StoreLog; clock: Clock }) {
@@ -91,8 +95,15 @@ export class Quarantine {
   }
 
   /** Counts and logs, once, an object whose body the disk does not give now. It may do so later: the object stays. */
-  leaveObject(id: number, key: string): void {
-    this.tellUnread(`object ${id}`, { key });
+  leaveObject({ key, version }: Pick<ObjectEntry, 'key' | 'version'>): void {
+    this.left.set(version, this.clock.now() + RETRY_MS);
+    this.tellUnread(`object ${version}`, { key });
+  }
+
+  /** Whether the disk did not give the body of that version just now: a disk that fails takes its time for each try. */
+  isLeft(version: string): boolean {
+    const until = this.left.get(version);
+    return until !== undefined && this.clock.now() < until;
   }
 
   /**

@@ -76,7 +76,7 @@ async function readSome(
       wanted.push({ index, place, octets, bodyChecksum });
     }
   }
-  const bodies = log.readTogether(wanted);
+  const bodies = log.segments.readTogether(wanted);
   for (const [at, { index, octets, bodyChecksum }] of wanted.entries()) {
     const body = bodies[at];
     if (body?.length === octets && checksum(body) === bodyChecksum) {

@@ -7,6 +7,7 @@ import {
   DELETE,
   type Head,
   MARKER_OCTETS,
+  MOST_HEAD_OCTETS,
   MOVE,
   octetsBeforeBody,
   PREFIX_OCTETS,
@@ -18,6 +19,8 @@ import {
 
 /** Enough for most heads at once. */
 const WINDOW_OCTETS = 256 * 1024;
+/** Most heads, with what stands before them, are shorter by far. */
+const SHORT_HEAD_OCTETS = 2048;
 /** Octets without a record after which whoever reads is let breathe. */
 const BREATH_OCTETS = 1024 * 1024;
 /** What a disk reads, or does not read, at once. */
@@ -113,6 +116,23 @@ export function* readSegment(
     }
   }
   tellDamage(end);
+}
+
+/** The head of the record whose body begins at an offset; undefined where there is none, or it cannot be read. */
+export function readHeadBefore(fd: number, bodyStart: number): Head | undefined {
+  const marker = readMarker(fd);
+  for (let octets = SHORT_HEAD_OCTETS; marker && octets <= MOST_HEAD_OCTETS * 2; octets *= 4) {
+    const from = Math.max(SEGMENT_HEADER_OCTETS, bodyStart - octets);
+    const before = new Window(fd, bodyStart).read(from, bodyStart - from);
+    const start = before.lastIndexOf(marker);
+    if (start !== -1) {
+      const record = before.subarray(start);
+      const lengths = readPrefix(record, marker);
+      const isBefore = lengths !== undefined && PREFIX_OCTETS + lengths.headOctets === record.length;
+      return isBefore ? readHead(record, lengths.headOctets) : undefined;
+    }
+  }
+  return undefined;
 }
 
 function readRecord(window: Window, start: number, marker: Buffer): LogRecord | undefined {

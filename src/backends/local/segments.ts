@@ -6,8 +6,8 @@ import { closeSync, openSync, readdirSync, read as readLater, readSync } from 'n
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StoreError } from '../../gateway/ports.ts';
-import { offsetOf, type Place, segmentOf } from './log-records.ts';
-import { type Damage, isDiskError, type LogRecord, readSegment } from './segment-reader.ts';
+import { type Head, offsetOf, type Place, segmentOf } from './log-records.ts';
+import { type Damage, isDiskError, type LogRecord, readHeadBefore, readSegment } from './segment-reader.ts';
 
 /** Bodies up to this size are read at once, in some microseconds where the system has them in memory. */
 const READ_AT_ONCE_OCTETS = 64 * 1024;
@@ -64,6 +64,18 @@ export class Segments {
       return body.subarray(0, readAtOnce(fd, body, offsetOf(place)));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+        return undefined;
+      }
+      throw new StoreError('STORE_AWAY', 'The log of messages cannot be read', { cause: error });
+    }
+  }
+
+  /** The head of the record whose body begins there; undefined where there is none, or it cannot be read. @throws StoreError */
+  headAt(place: Place): Head | undefined {
+    try {
+      return readHeadBefore(this.reader(segmentOf(place)), offsetOf(place));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT' || isDiskError(error)) {
         return undefined;
       }
       throw new StoreError('STORE_AWAY', 'The log of messages cannot be read', { cause: error });

@@ -1,5 +1,6 @@
 /** Makes what was done in a folder as durable as what was done in its files. */
 import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 
 /** Has the names in a directory survive a power failure: files that were made, renamed or removed there. */
 export function syncDirectory(path: string): void {
@@ -9,4 +10,10 @@ export function syncDirectory(path: string): void {
   } finally {
     closeSync(fd);
   }
+}
+
+/** As `syncDirectory`, without having the thread wait. */
+export async function whenDirectorySynced(path: string): Promise<void> {
+  await using directory = await open(path, 'r');
+  await directory.sync();
 }

@@ -81,9 +81,8 @@ export class RedisWorkQueue implements WorkQueue, AsyncDisposable {
   static async open(parts: WorkQueueParts): Promise<RedisWorkQueue> {
     const queue = new RedisWorkQueue(parts);
     const wake = () => queue.notify();
-    for (const name of QUEUES) {
-      queue.subscriptions.push(await parts.signals.subscribe(channel(name), wake, wake));
-    }
+    const subscriptions = await Promise.all(QUEUES.map((name) => parts.signals.subscribe(channel(name), wake, wake)));
+    queue.subscriptions.push(...subscriptions);
     return queue;
   }
 

@@ -4,16 +4,24 @@
 
 /** Times are in milliseconds. */
 export interface CogRpcLimits {
-  /** Connections open at once; further ones are dropped. */
+  /** Connections open at once: the neighbourhood with most loses its oldest before there are so many. */
   readonly maxConnections: number;
   /** Connections open at once from one neighbourhood of addresses (a /24, a /56); 0 is no limit. */
   readonly maxConnectionsPerAddress: number;
   /** Calls at once on one connection; deployed clients make one at a time. */
   readonly maxCallsPerConnection: number;
-  /** Calls at once in this process; further ones are UNAVAILABLE. A stalled one can hold a message that is not complete. */
+  /** Calls at once in this process; when these are too many, a network that has most loses one to another. */
   readonly maxCalls: number;
   /** Of them, those from one neighbourhood of addresses; 0 is no limit. */
   readonly maxCallsPerAddress: number;
+  /** Octets of cargo that is not complete or not stored, of all calls together; who has most makes room for the others. */
+  readonly maxOctets: number;
+  /** How long a call may be quiet before any network that has fewer may have its place, when there is no other. */
+  readonly maxQuiet: number;
+  /** Calls of the health service at once; the quietest makes room for a further one. */
+  readonly maxHealthCalls: number;
+  /** Of them, those from one neighbourhood of addresses; 0 is no limit. */
+  readonly maxHealthCallsPerAddress: number;
   /** How long a call may wait for its client to send or to take something. */
   readonly callIdleTimeout: number;
   /** How long a connection may be without a call. */
@@ -26,11 +34,15 @@ export interface CogRpcLimits {
 }
 
 export const DEFAULT_COGRPC_LIMITS: CogRpcLimits = {
-  maxConnections: 10_000,
-  maxConnectionsPerAddress: 1000,
+  maxConnections: 2000,
+  maxConnectionsPerAddress: 500,
   maxCallsPerConnection: 8,
   maxCalls: 32,
   maxCallsPerAddress: 16,
+  maxOctets: 96 * 1024 * 1024,
+  maxQuiet: 10_000,
+  maxHealthCalls: 256,
+  maxHealthCallsPerAddress: 32,
   callIdleTimeout: 120_000,
   connectionIdleTimeout: 60_000,
   connectionMaxAge: 3_600_000,

@@ -9,7 +9,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import { type ConnectionInjector, Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { readTrustedProxies } from '../http/addresses.ts';
-import { Neighbourhoods } from '../http/neighbourhoods.ts';
+import { OpenSockets } from '../http/open-sockets.ts';
 import { TlsCertificate, type TlsFiles } from '../http/tls-certificate.ts';
 import type { Service } from '../service.ts';
 import { boundCalls } from './bounded-calls.ts';
@@ -24,10 +24,16 @@ const MAX_UNACKNOWLEDGED = 5;
 
 const DEFAULT_HEALTH_INTERVAL = 5000;
 
-const isHealth = (path: string) => path.startsWith(`/${HEALTH_NAME}/`);
+/** Octets of questions for our health that are not complete, of all calls together. */
+const MAX_HEALTH_OCTETS = 1024 * 1024;
 
-/** How often dropped connections are told in the log at most, in milliseconds. */
-const DROP_LOG_INTERVAL = 60_000;
+/** How long such a question may take to come, or its answer to be taken, in milliseconds. */
+const HEALTH_IDLE_TIMEOUT = 10_000;
+
+/** Octets of TLS handshakes that are not complete, of all connections together. */
+const MAX_UNACCOUNTED_OCTETS = 8 * 1024 * 1024;
+
+const isHealth = (path: string) => path.startsWith(`/${HEALTH_NAME}/`);
 
 export interface CogRpcServerOptions {
   readonly host: string;
@@ -68,7 +74,7 @@ export class CogRpcServer implements Service {
   private readonly health: Health;
   private readonly connections: ConnectionInjector;
   private readonly server: NetServer;
-  private readonly sockets = new Set<Socket>();
+  private readonly sockets: OpenSockets;
   private readonly isTrustedProxy: (address: string) => boolean;
 
   constructor(options: CogRpcServerOptions, relay: CargoRelay, log: Logger, certificate: TlsCertificate | undefined) {
@@ -77,6 +83,13 @@ export class CogRpcServer implements Service {
     this.certificate = certificate;
     const limits = { ...DEFAULT_COGRPC_LIMITS, ...options.limits };
     this.isTrustedProxy = readTrustedProxies(options.trustedProxies ?? []);
+    this.sockets = new OpenSockets({
+      most: limits.maxConnections,
+      maxPerAddress: limits.maxConnectionsPerAddress,
+      maxUnaccounted: MAX_UNACCOUNTED_OCTETS,
+      isTrustedProxy: this.isTrustedProxy,
+      log,
+    });
     this.grpc = new GrpcServer({
       'grpc.max_receive_message_length': MAX_GRPC_MESSAGE_OCTETS,
       'grpc.max_send_message_length': MAX_GRPC_MESSAGE_OCTETS,
@@ -91,11 +104,26 @@ export class CogRpcServer implements Service {
           {
             maxCalls: limits.maxCalls,
             maxCallsPerAddress: limits.maxCallsPerAddress,
+            maxOctets: limits.maxOctets,
+            maxQuiet: limits.maxQuiet,
             isTrustedProxy: this.isTrustedProxy,
             idleTimeout: limits.callIdleTimeout,
             maxUnanswered: { DeliverCargo: MAX_UNACKNOWLEDGED },
           },
           isHealth,
+        ),
+        // Whoever asks how we are is told, however many watch.
+        boundCalls(
+          {
+            maxCalls: limits.maxHealthCalls,
+            maxCallsPerAddress: limits.maxHealthCallsPerAddress,
+            maxOctets: MAX_HEALTH_OCTETS,
+            maxQuiet: 0,
+            isTrustedProxy: this.isTrustedProxy,
+            idleTimeout: HEALTH_IDLE_TIMEOUT,
+            maxUnanswered: {},
+          },
+          (path) => !isHealth(path),
         ),
       ],
     });
@@ -180,11 +208,12 @@ export class CogRpcServer implements Service {
       await ended;
     } finally {
       deadline.removeEventListener('abort', cut);
+      this.sockets.close();
     }
   }
 
   private createServer(limits: CogRpcLimits): NetServer {
-    const { certificate, log, sockets } = this;
+    const { certificate, sockets } = this;
     const server = certificate
       ? createTlsServer({
           ...certificate.secureContext,
@@ -193,35 +222,34 @@ export class CogRpcServer implements Service {
         })
       : createServer();
     server.maxConnections = limits.maxConnections;
-    let quietUntil = 0;
-    const onDrop = () => {
-      if (Date.now() >= quietUntil) {
-        quietUntil = Date.now() + DROP_LOG_INTERVAL;
-        log.warn({ connections: sockets.size }, 'Connections are dropped: too many are open');
-      }
-    };
-    server.on('drop', onDrop);
-    const neighbourhoods = new Neighbourhoods(limits.maxConnectionsPerAddress);
+    server.on('drop', () => sockets.tellOfDrop());
     server.on('connection', (socket: Socket) => {
-      const address = socket.remoteAddress ?? '';
-      if (!this.isTrustedProxy(address)) {
-        const neighbourhood = neighbourhoods.enter(address);
-        if (!neighbourhood) {
-          onDrop();
-          socket.destroy();
-          return;
-        }
-        socket.on('close', () => neighbourhoods.leave(neighbourhood));
+      if (!sockets.add(socket)) {
+        socket.destroy();
+        return;
       }
-      sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));
-    });
-    server.on(certificate ? 'secureConnection' : 'connection', (socket: Socket) => {
-      if (!socket.destroyed) {
-        socket.setNoDelay(true);
-        this.connections.injectConnection(socket);
+      if (certificate) {
+        sockets.expectTls(socket);
       }
     });
+    if (certificate) {
+      server.on('secureConnection', (socket: Socket) => {
+        sockets.secure(socket);
+        this.serve(socket);
+      });
+    } else {
+      server.on('connection', (socket: Socket) => this.serve(socket));
+    }
     return server;
+  }
+
+  /** Hands a connection over to the library; what comes over it is bounded where the calls are. */
+  private serve(socket: Socket): void {
+    if (!socket.destroyed) {
+      this.sockets.begin(socket);
+      socket.setNoDelay(true);
+      this.connections.injectConnection(socket);
+    }
   }
 }

@@ -54,8 +54,8 @@ export interface Handshake {
   readonly address: string;
   /** Called when the client did not prove who it is. */
   readonly onFailure: () => void;
-  /** Called when it has proved who it is, or is gone. */
-  readonly onEnd: (hasProved: boolean) => void;
+  /** Called with the private gateway that it has proved to be, the first of several, or without when it is gone. */
+  readonly onEnd: (peer?: string) => void;
 }
 
 type OpenHandshake = Handshake & { readonly nonce: Buffer };
@@ -63,6 +63,20 @@ type OpenHandshake = Handshake & { readonly nonce: Buffer };
 /** A WebSocket that knows its connection, so that its listeners can be the same functions for all. */
 export class CollectionSocket extends WebSocket {
   connection: CollectionConnection | undefined = undefined;
+
+  /** Called by the library, without a reason, for what breaks its rules, such as a message that is too long. */
+  override close(code?: number, reason?: string | Buffer): void {
+    const isBroken = code !== undefined && reason === undefined;
+    if (!isBroken || !this.connection?.receiveBroken()) {
+      super.close(code, reason);
+    }
+  }
+
+  /** Has longer messages, also in parts, be broken from now on: what is not complete is held in memory. */
+  limitMessages(octets: number): void {
+    const { _receiver } = this as unknown as { _receiver: { _maxPayload: number } };
+    _receiver._maxPayload = octets;
+  }
 }
 
 export class CollectionConnection implements CollectionOutlet {
@@ -190,6 +204,23 @@ export class CollectionConnection implements CollectionOutlet {
     }
   }
 
+  /**
+   * Called by the socket for what it cannot read; nothing is read after that.
+   *
+   * @returns whether it is ended from here
+   */
+  receiveBroken(): boolean {
+    if (this.handshake && this.hasAnswered) {
+      this.receiveEarly();
+    } else if (this.handshake) {
+      this.hasAnswered = true;
+      this.refuse(new AwalaError('HANDSHAKE_MALFORMED', 'Response is too long, or no message'));
+    } else {
+      this.close(CloseCode.CANNOT_ACCEPT, 'Unknown acknowledgement');
+    }
+    return true;
+  }
+
   /** Called by the socket's listeners. */
   receivePong(payload: Buffer): void {
     this.lastPong = performance.now();
@@ -199,7 +230,7 @@ export class CollectionConnection implements CollectionOutlet {
   /** Called by the socket's listeners. */
   closed(code: number): void {
     this.parts.heartbeat.delete(this);
-    this.handshake?.onEnd(false);
+    this.handshake?.onEnd();
     this.handshake = undefined;
     this.collection?.close();
     this.writer?.abandon();
@@ -233,7 +264,8 @@ export class CollectionConnection implements CollectionOutlet {
     }
     const collection = this.isEnding ? undefined : collections.open(peers, options, this);
     this.handshake = undefined;
-    onEnd(true);
+    this.socket.limitMessages(MAX_DELIVERY_ID_LENGTH);
+    onEnd(peers[0]);
     if (this.isEnding) {
       this.end();
       return;

@@ -66,14 +66,14 @@ export interface CollectionDoorParts {
   /** The other times. */
   readonly times?: Partial<CollectionTimes>;
   /** Told of each connection whose client has proved who it is. */
-  readonly onProof?: (socket: Duplex) => void;
+  readonly onProof?: (socket: Duplex, peer: string) => void;
   /** Collections ended in a second at the stop. */
   readonly drainRate?: number;
 }
 
 /** Puts the collection door on a server that does not listen yet; it ends its collections when the server stops. */
 export function serveCollection(server: HttpServer, parts: CollectionDoorParts): CollectionDoor {
-  const door = new CollectionDoor({ onProof: (socket) => server.prove(socket), ...parts }, server.log);
+  const door = new CollectionDoor({ onProof: (socket, peer) => server.prove(socket, peer), ...parts }, server.log);
   server.app.get(PATH, (_request, reply) => {
     reply.code(426).headers({ upgrade: 'websocket', connection: 'Upgrade', 'content-type': 'text/plain' });
     reply.send('Parcels are collected over WebSocket\n');
@@ -167,11 +167,11 @@ export class CollectionDoor {
         options,
         address,
         onFailure: () => this.countFailure(address),
-        onEnd: (hasProved: boolean) => {
+        onEnd: (peer?: string) => {
           this.inHandshake.delete(connection);
           this.countHandshake(block, -1);
-          if (hasProved) {
-            this.parts.onProof?.(socket);
+          if (peer !== undefined) {
+            this.parts.onProof?.(socket, peer);
           }
         },
       };

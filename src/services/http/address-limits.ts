@@ -26,6 +26,8 @@ export interface AddressRates {
   readonly failedHandshake: Rate;
   /** Requests for which no private gateway answers. */
   readonly request: Rate;
+  /** The same with a signature that proves nothing: each costs its verification. */
+  readonly signedRequest: Rate;
   /** Signatures with the identity key; twice as many for all neighbourhoods together. */
   readonly signature: Rate;
 }
@@ -40,6 +42,7 @@ export const DEFAULT_ADDRESS_RATES: AddressRates = {
   failedRegistration: { limit: 300, period: 5 * MINUTE },
   failedHandshake: { limit: 3000, period: 5 * MINUTE },
   request: { limit: 30_000, period: 5 * MINUTE },
+  signedRequest: { limit: 30_000, period: 5 * MINUTE },
   signature: { limit: 50, period: SECOND },
 };
 
@@ -100,9 +103,14 @@ export class AddressLimits {
     }
   }
 
+  /** Whether any neighbourhood is blocked. */
+  get hasBlocked(): boolean {
+    return this.blocked.size > 0;
+  }
+
   /** @throws HttpError ADDRESS_LIMITED, while the address's neighbourhood is blocked for its failures */
   requireFewFailures(what: keyof AddressRates, address: string): void {
-    if (this.blocked.size === 0) {
+    if (!this.hasBlocked) {
       return;
     }
     const key = meterKey(what, address);

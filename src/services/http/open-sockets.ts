@@ -2,30 +2,47 @@
  * The open connections of a server: how many each neighbourhood of strangers has, and what they have sent that no
  * request accounts for.
  *
- * A client that has proved who it is no longer counts against its neighbourhood: thousands of phones may share one.
- * Headers and handshakes that come but never end are held in memory by the parsers, so that their sum is bounded: when
- * it is passed, those who sent most are cut.
+ * A client that has proved who it is no longer counts against its neighbourhood, since thousands of phones may share one,
+ * but against itself: who registers may open connections, too. When there is hardly room for more, the neighbourhood with
+ * most strangers makes it. Headers and handshakes that come but never end are held in memory by the parsers, so that
+ * their sum is bounded: when it is passed, those who sent most are cut.
  */
 import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
 import { type Neighbourhood, Neighbourhoods } from './neighbourhoods.ts';
 
 /** How often the octets are summed up, in milliseconds. */
 const LOOK = 250;
 
+/** How often dropped connections are told in the log at most, in milliseconds. */
+const DROP_LOG_INTERVAL = 60_000;
+
+/** How many connections one client may have that do not count against its neighbourhood. */
+const MAX_PROVEN = 16;
+
 interface Connection {
+  /** Its client is a proxy: others are behind it, who prove nothing for each other. */
+  readonly isProxy: boolean;
   /** Undefined once its client has proved who it is, and for proxies. */
-  neighbourhood: Neighbourhood | undefined;
+  neighbourhood: Neighbourhood<Socket> | undefined;
+  /** Who its client has proved to be: what it counts against. */
+  owner: string | undefined;
+  /** Its client's latest request was a known one's. */
+  isProven: boolean;
   /** Octets read when the last request ended; infinite while one is in hand. */
   accounted: number;
 }
 
 export interface OpenSocketsParts {
+  /** Connections that there may be; the server takes no more. */
+  readonly most: number;
   /** Connections of strangers that one neighbourhood may have; 0 is no limit. */
   readonly maxPerAddress: number;
-  /** Octets that strangers may have sent outside of requests, all together. */
+  /** Octets that may have been sent outside of requests, all together. */
   readonly maxUnaccounted: number;
   /** Whose connections are those of many clients. */
   readonly isTrustedProxy: (address: string) => boolean;
+  readonly log: Logger;
 }
 
 export class OpenSockets {
@@ -36,8 +53,12 @@ export class OpenSockets {
   /** Those in the TLS handshake, by their other ends. */
   private readonly handshaking = new Map<string, Socket>();
   /** Those of strangers. */
-  private readonly neighbourhoods: Neighbourhoods;
+  private readonly neighbourhoods: Neighbourhoods<Socket>;
+  /** How many connections count against each client that has proved who it is. */
+  private readonly owners = new Map<string, number>();
   private readonly timer: NodeJS.Timeout;
+  /** Until when nothing is told of dropped connections, on `performance.now`. */
+  private quietUntil = 0;
 
   constructor(parts: OpenSocketsParts) {
     this.parts = parts;
@@ -57,11 +78,13 @@ export class OpenSockets {
   add(socket: Socket): boolean {
     const address = socket.remoteAddress ?? '';
     const isProxy = this.parts.isTrustedProxy(address);
-    const neighbourhood = isProxy ? undefined : this.neighbourhoods.enter(address);
+    const neighbourhood = isProxy ? undefined : this.neighbourhoods.enter(address, socket);
     if (!isProxy && !neighbourhood) {
+      this.tellOfDrop();
       return false;
     }
-    this.sockets.set(socket, { neighbourhood, accounted: 0 });
+    this.sockets.set(socket, { isProxy, neighbourhood, owner: undefined, isProven: false, accounted: 0 });
+    this.keepRoom();
     return true;
   }
 
@@ -85,7 +108,8 @@ export class OpenSockets {
     const connection = this.sockets.get(socket);
     if (connection) {
       this.sockets.delete(socket);
-      this.leave(connection);
+      this.leave(socket, connection);
+      this.disown(connection);
     }
   }
 
@@ -110,11 +134,44 @@ export class OpenSockets {
     }
   }
 
-  /** The client has proved who it is. */
-  prove(socket: Socket): void {
+  /** The client has proved to be `owner`, by its latest request or once and for all. */
+  prove(socket: Socket, owner: string): void {
+    const tcpSocket = this.tcpSocket(socket);
+    const connection = this.sockets.get(tcpSocket);
+    if (!connection || connection.isProxy) {
+      return;
+    }
+    connection.isProven = true;
+    if (connection.owner !== undefined) {
+      return;
+    }
+    const owned = this.owners.get(owner) ?? 0;
+    if (owned < MAX_PROVEN) {
+      connection.owner = owner;
+      this.owners.set(owner, owned + 1);
+      this.leave(tcpSocket, connection);
+    }
+  }
+
+  /** The client's latest request was anybody's. */
+  doubt(socket: Socket): void {
     const connection = this.sockets.get(this.tcpSocket(socket));
     if (connection) {
-      this.leave(connection);
+      connection.isProven = false;
+    }
+  }
+
+  /** Whether the client's latest request was a known one's. */
+  isProven(socket: Socket): boolean {
+    return this.sockets.get(this.tcpSocket(socket))?.isProven ?? false;
+  }
+
+  /** A connection is dropped, since too many are open. */
+  tellOfDrop(): void {
+    const now = performance.now();
+    if (now >= this.quietUntil) {
+      this.quietUntil = now + DROP_LOG_INTERVAL;
+      this.parts.log.warn({ connections: this.size }, 'Connections are dropped: too many are open');
     }
   }
 
@@ -126,19 +183,40 @@ export class OpenSockets {
     return this.below.get(socket) ?? socket;
   }
 
-  private leave(connection: Connection): void {
+  /** Keeps a place free while any neighbourhood has several strangers: the oldest of those who have most goes. */
+  private keepRoom(): void {
+    const members = this.neighbourhoods.largest?.members;
+    if (members && members.size > 1 && this.sockets.size >= this.parts.most) {
+      const [oldest] = members;
+      this.tellOfDrop();
+      oldest?.destroy();
+    }
+  }
+
+  private leave(socket: Socket, connection: Connection): void {
     const { neighbourhood } = connection;
     connection.neighbourhood = undefined;
     if (neighbourhood) {
-      this.neighbourhoods.leave(neighbourhood);
+      this.neighbourhoods.leave(neighbourhood, socket);
+    }
+  }
+
+  private disown({ owner }: Connection): void {
+    if (owner !== undefined) {
+      const left = (this.owners.get(owner) ?? 0) - 1;
+      if (left > 0) {
+        this.owners.set(owner, left);
+      } else {
+        this.owners.delete(owner);
+      }
     }
   }
 
   private look(): void {
     let sum = 0;
     const pending: { socket: Socket; octets: number }[] = [];
-    for (const [socket, { neighbourhood, accounted }] of this.sockets) {
-      const octets = neighbourhood ? socket.bytesRead - accounted : 0;
+    for (const [socket, { accounted }] of this.sockets) {
+      const octets = accounted === Number.POSITIVE_INFINITY ? 0 : socket.bytesRead - accounted;
       if (octets > 0) {
         sum += octets;
         pending.push({ socket, octets });

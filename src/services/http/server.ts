@@ -44,9 +44,6 @@ const TLS_HANDSHAKE_TIMEOUT = 10_000;
 /** The answer to a parcel that was taken, which proves its sender. */
 const ACCEPTED = 202;
 
-/** How often dropped connections are told in the log at most, in milliseconds. */
-const DROP_LOG_INTERVAL = 60_000;
-
 /** How often idle connections are closed while the server stops, in milliseconds. */
 const IDLE_CHECK_INTERVAL = 200;
 
@@ -119,9 +116,11 @@ export class HttpServer implements Service {
       addressOf: (message) => this.addressOf(message),
     });
     this.sockets = new OpenSockets({
+      most: limits.maxConnections,
       maxPerAddress: limits.maxConnectionsPerAddress,
       maxUnaccounted: limits.maxUnaccountedOctets,
       isTrustedProxy: this.isTrustedProxy,
+      log,
     });
     let server: Server | undefined;
     this.app = fastify({
@@ -190,9 +189,13 @@ export class HttpServer implements Service {
     this.upgrades.set(path, handler);
   }
 
-  /** A client of an upgraded connection has proved who it is: it counts no longer against its neighbourhood. */
-  prove(socket: Duplex): void {
-    this.sockets.prove(socket as Socket);
+  /**
+   * A client of an upgraded connection has proved to be `owner`: it counts no longer against its neighbourhood. What it
+   * sends from now on is bounded where it is read.
+   */
+  prove(socket: Duplex, owner: string): void {
+    this.sockets.prove(socket as Socket, owner);
+    this.sockets.begin(socket as Socket);
   }
 
   /** Has `drain` called at the stop, once nothing new comes in: for connections that HTTP does not know of any more. */
@@ -242,8 +245,8 @@ export class HttpServer implements Service {
     app.addHook('onRequest', (request, _reply, done) => {
       this.sockets.begin(request.raw.socket);
       try {
-        if (!isProbe(request)) {
-          addressLimits?.requireFewFailures('request', request.ip);
+        if (addressLimits?.hasBlocked && !isProbe(request) && !this.sockets.isProven(request.raw.socket)) {
+          addressLimits.requireFewFailures(kindOf(request), request.ip);
         }
         done();
       } catch (error) {
@@ -253,10 +256,12 @@ export class HttpServer implements Service {
     app.addHook('onResponse', (request, reply, done) => {
       const { socket } = request.raw;
       this.sockets.end(socket);
-      if (request.ids?.peer !== undefined || reply.statusCode === ACCEPTED) {
-        this.sockets.prove(socket);
+      const { peer, sender = '' } = request.ids ?? {};
+      if (peer !== undefined || reply.statusCode === ACCEPTED) {
+        this.sockets.prove(socket, peer ?? sender);
       } else if (!isProbe(request)) {
-        void addressLimits?.countFailure('request', request.ip);
+        this.sockets.doubt(socket);
+        void addressLimits?.countFailure(kindOf(request), request.ip);
       }
       if (onAnswer && !isProbe(request)) {
         onAnswer(request.routeOptions.url ?? '', reply.statusCode, reply.elapsedTime);
@@ -301,20 +306,13 @@ export class HttpServer implements Service {
     return headers.upgrade?.toLowerCase() === 'websocket' ? this.upgrades.get(url.split('?', 1)[0] ?? '') : undefined;
   }
 
-  /** Keeps account of connections, and tells when there are too many. */
+  /** Keeps account of connections. */
   private follow(server: Server): void {
-    const { sockets, log } = this;
+    const { sockets } = this;
     // One function for all: tens of thousands of connections idle here.
     function forget(this: Socket): void {
       sockets.delete(this);
     }
-    let quietUntil = 0;
-    const tellOfDrop = () => {
-      if (Date.now() >= quietUntil) {
-        quietUntil = Date.now() + DROP_LOG_INTERVAL;
-        log.warn({ connections: sockets.size }, 'Connections are dropped: too many are open');
-      }
-    };
     server.on('connection', (socket: Socket) => {
       if (sockets.add(socket)) {
         socket.on('close', forget);
@@ -323,11 +321,10 @@ export class HttpServer implements Service {
         }
       } else {
         socket.destroy();
-        tellOfDrop();
       }
     });
     server.on('secureConnection', (socket: Socket) => sockets.secure(socket));
-    server.on('drop', tellOfDrop);
+    server.on('drop', () => sockets.tellOfDrop());
   }
 
   /** Answers what never became a request: broken or oversized headers, or a request that took too long. */
@@ -345,6 +342,11 @@ export class HttpServer implements Service {
 function withoutChildren(log: Logger): Logger {
   const childless: Logger = Object.create(log, { child: { value: () => childless } });
   return childless;
+}
+
+/** A request with a signature is refused only for others that were wrong: whose it is will be seen. */
+function kindOf({ headers }: FastifyRequest): 'request' | 'signedRequest' {
+  return headers.authorization === undefined ? 'request' : 'signedRequest';
 }
 
 /** Android's look whether there is a way to the Internet: every five seconds, and outside of all limits. */

@@ -12,7 +12,7 @@ import { temporaryDirectory } from '../../support/local-backends.ts';
 const WRITER = new URL('../../support/endless-writer.ts', import.meta.url).pathname;
 const KILLS = 8;
 
-test('Every acknowledged put, delete and record outlives kill -9 at random moments', { timeout: 60_000 }, async () => {
+test('Every acknowledged put, delete and record outlives kill -9 at random moments', { timeout: 120_000 }, async () => {
   await using directory = await temporaryDirectory();
   const objects = new Map<string, string>();
   const records = new Set<string>();

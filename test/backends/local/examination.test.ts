@@ -53,7 +53,7 @@ suite('An examination of the data directory', () => {
     });
   });
 
-  test('finds damaged entries, bodies and records, and what belongs to nothing; sets the damaged aside', async () => {
+  test('finds damaged entries, bodies and records, and what belongs to nothing; mends or sets aside what is damaged', async () => {
     await using directory = await temporaryDirectory();
     {
       await using backends = await open(directory.path);
@@ -80,11 +80,12 @@ suite('An examination of the data directory', () => {
     assert.deepEqual(found.damagedRecords, [{ kind: 'private-gateways', key: 'a' }]);
     assert.equal(found.orphanedBodies, 1);
     assert.equal(found.orphanedWork, 1);
-    assert.equal(backends.damaged, 4);
+    // Two were made anew from the log.
+    assert.equal(backends.damaged, 2);
 
     assert.equal((await backends.compact()).orphanedBodies, 1);
     const after = await backends.examine();
-    assert.deepEqual([after.damaged, after.orphanedBodies, after.setAside, after.objects], [0, 0, 4, 296]);
+    assert.deepEqual([after.damaged, after.orphanedBodies, after.setAside, after.objects], [0, 0, 2, 298]);
   });
 
   test('is given up when the gateway stops meanwhile', async () => {

@@ -1,12 +1,12 @@
 /** A disk that fails where the log of messages lies: what it does not give is passed over and kept, and the rest goes on. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
-import { unreadableOctets } from '../../support/failing-calls.ts';
+import { fileOf, replaceCall, systemError, unreadableOctets } from '../../support/failing-calls.ts';
 import { copyOf, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
@@ -35,9 +35,7 @@ function open(directory: string, log?: TestLog): Promise<LocalBackends> {
 async function notIndexed(): ReturnType<typeof temporaryDirectory> {
   await using directory = await temporaryDirectory();
   await using running = await open(directory.path);
-  for (const key of keys) {
-    await running.objects.put(key, bodies.get(key) as Buffer, { expiry });
-  }
+  await Promise.all(keys.map((key) => running.objects.put(key, bodies.get(key) as Buffer, { expiry })));
   const copy = await copyOf(directory.path);
   for (const file of ['', '-wal', '-shm']) {
     await rm(join(copy.path, `objects.sqlite${file}`), { force: true });
@@ -116,6 +114,136 @@ suite('Octets of the log that the disk does not give at a start', () => {
       assert.ok(!readdirSync(join(directory.path, 'messages')).includes('00000001.log'), 'its room comes back');
     });
   }
+});
+
+test('Bodies that the disk does not give while it serves are passed over, not asked for all the time, and come back', async () => {
+  await using directory = await temporaryDirectory();
+  await using backends = await open(directory.path);
+  const { objects } = backends;
+  const sizes = { 'm/small': 2000, 'm/large': 200_000, 'm/other': 2000, 'm/dead': 500_000 };
+  for (const [key, size] of Object.entries(sizes)) {
+    await objects.put(key, Buffer.alloc(size, key), { expiry });
+  }
+  await objects.delete('m/dead');
+  await backends.examine();
+  const segment = firstSegment(directory.path);
+  const octets = readFileSync(segment);
+  const listed = await Array.fromAsync(objects.list('m/'));
+  const served = async () => {
+    const together = (await objects.getAll?.(listed)) ?? [];
+    const each = await Promise.all(Object.keys(sizes).map((key) => objects.get(key)));
+    const found = [each, together].map((all) => all.flatMap((stored) => stored?.key ?? []).sort());
+    assert.deepEqual(found[0], found[1]);
+    return found[0];
+  };
+  {
+    const small = octets.indexOf('m/smallm/small') + 1000;
+    const large = octets.indexOf('m/largem/large') + 100_000;
+    using _small = unreadableOctets(segment, small, small + 1);
+    using _large = unreadableOctets(segment, large, large + 1);
+    assert.deepEqual(await served(), ['m/other']);
+    assert.equal(backends.damaged, 2);
+    {
+      using _ = replaceCall('readSync', (original) => (...parameters: [number, Buffer, number, number, number]) => {
+        assert.notEqual(parameters[4], small, 'it is tried again');
+        return original(...parameters);
+      });
+      assert.deepEqual(await served(), ['m/other']);
+    }
+    // Most of the segment is dead, but what may come back stays.
+    await backends.compact();
+    await backends.housekeeping();
+    clock.advance(60_000);
+    assert.deepEqual(await served(), ['m/other']);
+    assert.equal(backends.damaged, 2, 'each is counted once');
+    assert.deepEqual((await Array.fromAsync(objects.list('m/'))).length, 3);
+  }
+  clock.advance(60_000);
+  assert.deepEqual(await served(), ['m/large', 'm/other', 'm/small']);
+  await backends.compact();
+  assert.ok(!readdirSync(join(directory.path, 'messages')).includes('00000001.log'));
+  assert.deepEqual(await served(), ['m/large', 'm/other', 'm/small']);
+});
+
+suite('A write to the log that the disk does not make durable', () => {
+  for (const { failures, what } of [
+    { failures: 1, what: 'but what undoes it' },
+    { failures: 2, what: 'nor what is to undo it' },
+  ]) {
+    test(`is refused, ends its segment, and loses nothing that was acknowledged: ${what}`, async () => {
+      await using directory = await temporaryDirectory();
+      await using backends = await open(directory.path);
+      const { objects } = backends;
+      const put = (key: string) => objects.put(key, Buffer.from(key), { expiry });
+      await put('m/before');
+      await put('m/replaced');
+      {
+        let left = 0;
+        using _ = replaceCall('fdatasync', (original) => (...[fd, done]: Parameters<typeof original>) => {
+          if (left > 0 && fileOf(fd).includes('/messages/')) {
+            left--;
+            done(systemError('EIO'));
+          } else {
+            original(fd, done);
+          }
+        });
+        for (const attempt of [() => put('m/refused'), () => put('m/replaced'), () => objects.delete('m/before')]) {
+          left = failures;
+          await assert.rejects(attempt, { code: 'STORE_AWAY' });
+        }
+        assert.equal(await objects.get('m/refused'), undefined);
+        assert.ok(await objects.get('m/before'), 'it was not deleted');
+      }
+      await Promise.all([put('m/later'), put('m/latest')]);
+      const segments = readdirSync(join(directory.path, 'messages'));
+      assert.deepEqual(segments.sort(), ['00000001.log', '00000002.log']);
+      await using copy = await copyOf(directory.path);
+      for (const one of [backends, await open(copy.path)]) {
+        await using _ = one === backends ? undefined : one;
+        const found = (await Array.fromAsync(one.objects.list('m/'))).map(({ key }) => key).sort();
+        assert.deepEqual(found, ['m/before', 'm/later', 'm/latest', 'm/replaced']);
+        for (const key of found) {
+          assert.equal((await one.objects.get(key))?.body.toString(), key);
+        }
+      }
+    });
+  }
+
+  test('leaves a new segment behind that cannot even be removed, and the next one is made beside it', async () => {
+    await using directory = await temporaryDirectory();
+    await using backends = await open(directory.path);
+    const put = (key: string) => backends.objects.put(key, Buffer.from(key), { expiry });
+    {
+      using _sync = replaceCall('fdatasync', () => (_fd: number, done: (error: Error) => void) => {
+        done(systemError('EIO'));
+      });
+      using _remove = replaceCall('rmSync', () => () => {
+        throw systemError('EIO');
+      });
+      await assert.rejects(put('m/refused'), { code: 'STORE_AWAY' });
+    }
+    await put('m/later');
+    assert.deepEqual(readdirSync(join(directory.path, 'messages')).sort(), ['00000001.log', '00000002.log']);
+    await using copy = await copyOf(directory.path);
+    const log = new TestLog();
+    await using again = await open(copy.path, log);
+    assert.equal((await again.objects.get('m/later'))?.body.toString(), 'm/later');
+    assert.deepEqual([again.damaged, log.errors], [0, []]);
+  });
+});
+
+test('What a kill left of a segment that was being made is nothing to be told of', async () => {
+  await using directory = await notIndexed();
+  writeFileSync(join(directory.path, 'messages', '00000002.log'), 'mess');
+  const lines: string[] = [];
+  const log = {
+    warn: (_: object, line: string) => lines.push(line),
+    error: (_: object, line: string) => lines.push(line),
+  };
+  await using backends = await openLocalBackends({ directory: directory.path, clock, random: randomBytes, log });
+  await assertServes(backends, keys);
+  await backends.objects.put('n/new', Buffer.from('new'), { expiry });
+  assert.deepEqual(lines, []);
 });
 
 async function readable(backends: LocalBackends): Promise<string[]> {

@@ -62,7 +62,8 @@ test(
         await backends.objects.put(`m/${number}`, body, { expiry });
       }
       await fillVolume(join(volume.path, 'somebody-elses'));
-      await assertFull(backends.objects.put('m/more', randomBytes(1024), { expiry }));
+      // More than the rest of a page that the log has already: room was last looked for when there was some.
+      await assertFull(backends.objects.put('m/more', randomBytes(16_384), { expiry }));
       await assertFull(backends.records.create('single-use-tokens', 'a', {}));
       await assertServes(backends, kept);
       for (let number = 0; number < 100; number++) {

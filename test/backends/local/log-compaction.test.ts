@@ -4,9 +4,15 @@ import { randomBytes } from 'node:crypto';
 import { open as openFile, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { DataDirectory } from '../../../src/backends/local/directory.ts';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
+import { compactLog } from '../../../src/backends/local/log-compaction.ts';
 import { MOVE } from '../../../src/backends/local/log-records.ts';
+import { MessageLog } from '../../../src/backends/local/message-log.ts';
+import { LocalObjectStore } from '../../../src/backends/local/object-store.ts';
+import { Quarantine } from '../../../src/backends/local/quarantine.ts';
 import { readSegment } from '../../../src/backends/local/segment-reader.ts';
+import { StoreFiles } from '../../../src/backends/local/store-files.ts';
 import { copyOf, keysOf, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { needsSmallVolume, smallVolume } from '../../support/small-volume.ts';
@@ -82,6 +88,52 @@ suite('Compaction of the log', () => {
     await Promise.all(keys.filter((key) => !kept.includes(key)).map((key) => backends.objects.delete(key)));
     await Promise.all([backends.compact(), backends.housekeeping(), backends.compact()]);
     assert.deepEqual(await movedKeys(directory.path), [...kept].sort());
+  });
+
+  test('leaves a segment alone that comes alive and into the index between two of its looks', async () => {
+    await using directory = await temporaryDirectory();
+    const data = await DataDirectory.open(directory.path, randomBytes);
+    const report = { warn() {}, error() {} };
+    const places = { directory: data.path, reserve: data.reserveFile, files: data.storeFiles };
+    const files = await StoreFiles.open(places, report);
+    const log = new MessageLog(data.messages, { random: randomBytes, room: files });
+    const quarantine = new Quarantine({ files, log: report, clock });
+    const objects = await LocalObjectStore.open({ files, log, quarantine, clock, report });
+    let count = 0;
+    const arrive = async () => {
+      await objects.put(`m/a/${count++}`, Buffer.from('acknowledged'), { expiry });
+      await log.seal();
+      await objects.feed.flush();
+    };
+    // Whatever the compaction asks of the index, something comes before and something after the answer.
+    const busyFiles = new Proxy(files, {
+      get(target, name: keyof StoreFiles) {
+        const value = target[name];
+        return typeof value !== 'function'
+          ? value
+          : async (...parameters: never[]) => {
+              await arrive();
+              const result = await (value as (...all: never[]) => unknown).apply(target, parameters);
+              await arrive();
+              return result;
+            };
+      },
+    });
+    await objects.put('m/dead', Buffer.from('dead'), { expiry });
+    await objects.delete('m/dead');
+    await log.seal();
+    for (let round = 0; round < 3; round++) {
+      await compactLog({ files: busyFiles, log, feed: objects.feed, emptied: new Set() }, true);
+    }
+    assert.ok(!(await readdir(data.messages)).includes('00000001.log'), 'something was removed');
+    assert.ok(count > 10);
+    for (let number = 0; number < count; number++) {
+      assert.equal((await objects.get(`m/a/${number}`))?.body.toString(), 'acknowledged', `${number}`);
+    }
+    await log.close();
+    await objects.feed.close();
+    await files.close();
+    data.release();
   });
 
   test('goes on where a kill cut it short', async () => {

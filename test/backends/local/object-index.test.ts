@@ -118,6 +118,15 @@ suite('What was put', () => {
   });
 });
 
+test('A deletion wins also where the key of the row is damaged', () => {
+  apply(body(PUT, 1, OLD));
+  database.exec("UPDATE entries SET key = 'm/b'");
+  apply(body(MOVE, 1, NEW));
+  assert.deepEqual([entries(), live()], [[[1, NEW]], [2]]);
+  apply(end(1));
+  assert.deepEqual([entries(), live()], [[], []]);
+});
+
 suite('The place up to which the log is in the index', () => {
   const progress = () => database.prepare('SELECT place FROM progress').get()?.['place'];
 

@@ -62,8 +62,6 @@ export interface Room extends AsyncDisposable {
   helm(parameters: readonly string[], values?: unknown): Promise<Outcome>;
   /** What the doctor says, who is the chart's `helm test`. */
   examine(): Promise<Outcome>;
-  /** How long a pod's program took from its start to being ready, in milliseconds, by its own log. */
-  startTime(pod: string): Promise<number>;
   /** An address of the cluster's node. */
   node(): Promise<string>;
   /** Where clients outside of the cluster find a Service of type NodePort. */
@@ -198,11 +196,6 @@ export async function openRoom(purpose: string): Promise<Room> {
       components: Object.fromEntries(
         ['poweb', 'collection', 'pohttp', 'cogrpc'].map((door) => [door, { service: { type: 'NodePort' } }]),
       ),
-    },
-    async startTime(pod) {
-      const lines = (await kubectl('logs', pod)).split('\n');
-      const ready = lines.find((line) => /"(msg|message)":"Ready"/.test(line)) ?? '{}';
-      return (JSON.parse(ready) as { milliseconds: number }).milliseconds;
     },
     node: nodeAddress,
     async nodePort(service) {

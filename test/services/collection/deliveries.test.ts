@@ -99,6 +99,7 @@ describe('A collection', () => {
     client.acknowledge(deliveryId);
     client.acknowledge(deliveryId);
     assert.equal((await client.closed).code, 1003);
+    await door.emptied();
   });
 
   it('sends one at a time to clients that are not known to keep the borders of messages', async () => {
@@ -111,6 +112,7 @@ describe('A collection', () => {
       assert.deepEqual(delivery.parcel, parcel);
       client.acknowledge(delivery.deliveryId);
     }
+    await door.emptied();
   });
 
   it('sends five to a client that keeps the borders, and a further one for each acknowledgement', async () => {

@@ -9,7 +9,7 @@ import { openCollectionDoor } from '../../support/collection-door.ts';
 
 const MAX_AGE = 600;
 
-describe('A collection that has lasted long enough', { concurrency: true, timeout: 30_000 }, () => {
+describe('A collection that has lasted long enough', { concurrency: true, timeout: 120_000 }, () => {
   it('is ended with 4000', async () => {
     await using door = await openCollectionDoor({ maxAge: MAX_AGE });
     using client = await CollectionClient.collect(door.url, [door.chain.privateGateway]);
@@ -45,7 +45,7 @@ describe('A collection that has lasted long enough', { concurrency: true, timeou
   });
 });
 
-describe('A private gateway with many collections', { timeout: 30_000 }, () => {
+describe('A private gateway with many collections', { timeout: 120_000 }, () => {
   it('has the oldest ended with 4000 for each that is too many, and others theirs', async () => {
     await using door = await openCollectionDoor({ openPerPeer: 2 });
     const { chain, otherChain } = door;
@@ -100,7 +100,7 @@ describe('A private gateway with many collections', { timeout: 30_000 }, () => {
   });
 });
 
-describe('The stop of the server', { concurrency: true, timeout: 30_000 }, () => {
+describe('The stop of the server', { concurrency: true, timeout: 120_000 }, () => {
   it('ends collections with 4000 at a pace, and those that close upon completion too', async () => {
     await using door = await openCollectionDoor({ drainRate: 40, openPerPeer: 0 });
     const clients: CollectionClient[] = [];

@@ -1,7 +1,7 @@
 /** How a collection begins: the WebSocket, the challenge, and the client's answer to it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
 import {
@@ -16,6 +16,20 @@ import { selfIssued, testIdentity } from '../../support/pki.ts';
 import { newTlsCertificate } from '../../support/tls-certificate.ts';
 
 const FAILURE_DELAY = 300;
+
+/** Ways to send more than any response has. */
+const TOO_LONG: Readonly<Record<string, (socket: WebSocket) => void>> = {
+  'one message': (socket) => socket.send(Buffer.alloc(MAX_HANDSHAKE_RESPONSE_OCTETS + 1)),
+  'in parts': (socket) => {
+    socket.send(Buffer.alloc(MAX_HANDSHAKE_RESPONSE_OCTETS), { fin: false });
+    socket.send(Buffer.alloc(1), { fin: true });
+  },
+  'too many parts': (socket) => {
+    for (let part = 0; part < 100; part++) {
+      socket.send(Buffer.alloc(1), { fin: false });
+    }
+  },
+};
 
 describe('The handshake of a collection', () => {
   let door: TestCollectionDoor;
@@ -73,11 +87,25 @@ describe('The handshake of a collection', () => {
     assert.equal((await client.closed).code, 1003);
   });
 
-  it('ends with 1009 for a response beyond all size', async () => {
-    using client = await CollectionClient.connect(door.url);
-    await client.nextMessage();
-    client.socket.send(Buffer.alloc(MAX_HANDSHAKE_RESPONSE_OCTETS + 1));
-    assert.equal((await client.closed).code, 1009);
+  for (const [what, frames] of Object.entries(TOO_LONG)) {
+    it(`is refused with 1003, after a pause, when the response is beyond all size (${what})`, async () => {
+      using client = await CollectionClient.connect(door.url);
+      await client.nextMessage();
+      const sent = performance.now();
+      frames(client.socket);
+      assert.equal((await client.closed).code, 1003);
+      const time = performance.now() - sent;
+      assert.ok(time >= FAILURE_DELAY - 1, `closed after ${time} ms`);
+    });
+  }
+
+  it('leaves room for acknowledgements only: what is longer is not even awaited', async () => {
+    using client = await CollectionClient.collect(door.url, [door.chain.privateGateway]);
+    await client.settled();
+    // The head of a masked frame of 60,000 octets, most of which never come.
+    const { _socket: socket } = client.socket as unknown as { _socket: Socket };
+    socket.write(Buffer.from([0x82, 0xfe, 0xea, 0x60, 0, 0, 0, 0, 1, 2, 3]));
+    assert.equal((await client.closed).code, 1003);
   });
 
   it('is not begun with browsers: 1008 when there is an Origin header', async () => {
@@ -143,9 +171,9 @@ describe('Failed handshakes', () => {
       times: { failureDelay: 1 },
       rates: { failedHandshake: { limit: 2, period: 100_000 } },
     });
-    for (let attempt = 0; attempt < 3; attempt++) {
+    for (const response of ['nonsense', 'nonsense', Buffer.alloc(MAX_HANDSHAKE_RESPONSE_OCTETS + 1)]) {
       using client = await CollectionClient.connect(door.url);
-      client.socket.send('nonsense');
+      client.socket.send(response);
       assert.equal((await client.closed).code, 1003);
     }
     const socket = new WebSocket(`${door.url.replace('http', 'ws')}/v1/parcel-collection`);

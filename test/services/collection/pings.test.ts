@@ -40,7 +40,7 @@ async function dueAfter(milliseconds: number, alive: CollectionClient): Promise<
   }
 }
 
-describe('Pings', { concurrency: true, timeout: 60_000 }, () => {
+describe('Pings', { concurrency: true, timeout: 120_000 }, () => {
   it('come every five seconds, counted from the opening, during the handshake too', async () => {
     await using door = await openCollectionDoor();
     const start = performance.now();
@@ -83,7 +83,7 @@ describe('Pings', { concurrency: true, timeout: 60_000 }, () => {
   });
 });
 
-describe('A large parcel', { timeout: 60_000 }, () => {
+describe('A large parcel', { timeout: 120_000 }, () => {
   it('comes in fragments of 64 KiB at most, with pings between them', async () => {
     await using door = await openCollectionDoor();
     const parcel = await door.put({ payload: Buffer.alloc(3 * 1024 * 1024, 'large') });

@@ -50,8 +50,10 @@ suite('Strangers', () => {
     assert.ok(await isServed(await connectFrom(t, url, FAR)));
     first[0]?.close();
     await first[0]?.closed();
-    await delay(50);
-    assert.ok(await isServed(await connectFrom(t, url, NEIGHBOURS[1] as string)));
+    // The server notes it when it likes.
+    while (!(await isServed(await connectFrom(t, url, NEIGHBOURS[1] as string)))) {
+      await delay(5);
+    }
   });
 
   test('who prove who they are make room for others of their neighbourhood', async (t) => {
@@ -61,10 +63,37 @@ suite('Strangers', () => {
     const one = await connectFrom(t, url, FAR);
     assert.ok(await isServed(one));
     assert.ok(!(await isServed(await connectFrom(t, url, FAR))));
-    server.prove(accepted[0] as Socket);
+    server.prove(accepted[0] as Socket, 'peer');
     assert.ok(await isServed(await connectFrom(t, url, FAR)));
     assert.ok(!(await isServed(await connectFrom(t, url, FAR))));
     assert.ok(await isServed(one));
+  });
+
+  test('who prove to be one client many times take the rest from their neighbourhood', async (t) => {
+    const { url, server } = await startSmallServer(t, { limits: { maxConnectionsPerAddress: 2 } });
+    server.app.server.on('connection', (socket: Socket) => server.prove(socket, 'peer'));
+    for (let number = 0; number < 18; number++) {
+      assert.ok(await isServed(await connectFrom(t, url, FAR)), `connection ${number}`);
+    }
+    assert.ok(!(await isServed(await connectFrom(t, url, FAR))));
+    server.app.server.removeAllListeners('connection');
+  });
+
+  test('make room for others where there is none: the oldest of the network that has most', async (t) => {
+    const { url } = await startSmallServer(t, { limits: { maxConnections: 4 } });
+    const many: RawConnection[] = [];
+    for (let number = 0; number < 3; number++) {
+      many.push(await connectFrom(t, url, FAR));
+      assert.ok(await isServed(many[number] as RawConnection));
+    }
+    const near = await connectFrom(t, url, NEIGHBOURS[0] as string);
+    await many[0]?.closed();
+    assert.ok(await isServed(near));
+    const third = await connectFrom(t, url, '127.3.1.1');
+    await many[1]?.closed();
+    for (const connection of [near, third, many[2] as RawConnection]) {
+      assert.ok(await isServed(connection));
+    }
   });
 
   test('behind a trusted proxy are not counted by the address of that', async (t) => {
@@ -98,6 +127,37 @@ suite('Strangers', () => {
     assert.equal((await statusFrom(NEIGHBOURS[0] as string, '/address')).status, 200);
     clock.advance(PERIOD);
     assert.equal((await statusFrom(FAR, '/address')).status, 200);
+  });
+
+  test('do not stop whoever has proved who it is, or can, by what they did wrong', async (t) => {
+    const { clock, addressLimits } = limitsOf({
+      request: { limit: 3, period: PERIOD },
+      signedRequest: { limit: 2, period: PERIOD },
+    });
+    const { url, server } = await startSmallServer(t, { addressLimits });
+    server.app.server.once('connection', (socket: Socket) => server.prove(socket, 'peer'));
+    const known = await connectFrom(t, url, FAR);
+    const statusOf = async (connection: RawConnection, path: string, headers = '') => {
+      await connection.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`);
+      return (await connection.response()).status;
+    };
+    const stranger = await connectFrom(t, url, FAR);
+    for (let number = 0; number < 4; number++) {
+      assert.equal(await statusOf(stranger, '/nothing'), 404);
+    }
+    assert.equal(await statusOf(stranger, '/address'), 503);
+    const signature = 'Authorization: signature\r\n';
+    const signing = await connectFrom(t, url, FAR);
+    // What comes of a signature is seen when it was verified, and only wrong ones count.
+    for (let number = 0; number < 3; number++) {
+      assert.equal(await statusOf(signing, '/nothing', signature), 404);
+    }
+    assert.equal(await statusOf(signing, '/address', signature), 503);
+    // The address is that of those who are refused. It is a known client's all the same, until it does what any might.
+    assert.equal(await statusOf(known, '/nothing'), 404);
+    assert.equal(await statusOf(known, '/address'), 503);
+    clock.advance(PERIOD);
+    assert.equal(await statusOf(known, '/address'), 200);
   });
 
   test('who send headers without an end are cut when these take too much memory together', async (t) => {

@@ -2,7 +2,7 @@
  * A note in the bucket: a few short strings under a key of their own, written once and never expiring. It is the custom
  * metadata of an empty object without `customTime`, which the bucket's lifecycle leaves alone.
  */
-import type { Bucket } from '@google-cloud/storage';
+import type { Bucket, File } from '@google-cloud/storage';
 import { statusOf } from './errors.ts';
 
 export type Note = Readonly<Record<string, string>>;
@@ -29,7 +29,23 @@ export async function noteOnce(bucket: Bucket, key: string, note: Note): Promise
       throw error;
     }
     // It may be ours, where an answer was lost.
-    const [{ metadata = {} }] = await file.getMetadata();
-    return Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, String(value)]));
+    return readAll(file);
   }
+}
+
+/** @returns undefined where there is none */
+export async function readNote(bucket: Bucket, key: string): Promise<Note | undefined> {
+  try {
+    return await readAll(bucket.file(key));
+  } catch (error) {
+    if (statusOf(error) === 404) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+async function readAll(file: File): Promise<Note> {
+  const [{ metadata = {} }] = await file.getMetadata();
+  return Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, String(value)]));
 }

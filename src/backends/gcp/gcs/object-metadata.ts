@@ -16,11 +16,12 @@ export interface ObjectResource {
   readonly generation?: string | number | undefined;
   readonly size?: string | number | undefined;
   readonly crc32c?: string | undefined;
+  readonly timeCreated?: string | undefined;
   readonly metadata?: { readonly [name: string]: string | number | boolean | null } | undefined;
 }
 
 /** In `fields` of a listing: all else would only be thrown away. */
-export const ENTRY_FIELDS = 'name,generation,size,metadata';
+export const ENTRY_FIELDS = 'name,generation,size,timeCreated,metadata';
 
 /** How an object's entry is written. */
 export interface WrittenMetadata {
@@ -52,7 +53,8 @@ export function readEntry(resource: ObjectResource): ObjectEntry | undefined {
   if (name === undefined || generation === undefined || !(arrival > 0) || !(expiry > 0) || !metadata) {
     return undefined;
   }
-  return { key: name, version: `${generation}`, arrival, expiry, size: Number(size), metadata };
+  const storedAt = Date.parse(resource.timeCreated ?? '');
+  return { key: name, version: `${generation}`, arrival, storedAt, expiry, size: Number(size), metadata };
 }
 
 function readCallers(text: unknown): ObjectMetadata | undefined {

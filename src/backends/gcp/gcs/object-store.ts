@@ -19,7 +19,7 @@ import {
 } from '../../../gateway/ports.ts';
 import { crc32c } from '../crc32c.ts';
 import { isWorthRetrying, statusOf, storeError } from './errors.ts';
-import { type Note, noteOnce } from './note.ts';
+import { type Note, noteOnce, readNote } from './note.ts';
 import { ENTRY_FIELDS, type ObjectResource, readEntry, writeMetadata } from './object-metadata.ts';
 import { type NewObject, putObject, writeUpload } from './upload.ts';
 
@@ -100,10 +100,10 @@ export class GcsObjectStore implements ObjectStore {
     // The only copy of the body: the caller may reuse its buffer.
     const upload = writeUpload(body, checksum, custom);
     const object = { key, upload, checksum, custom, began: performance.now() };
-    const version = await this.afterOthers(key, () =>
+    const { version, storedAt } = await this.afterOthers(key, () =>
       this.bounded('put', (signal) => this.upload(object, signal), body.length),
     );
-    return { ...entry, version };
+    return { ...entry, version, storedAt };
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
@@ -184,17 +184,22 @@ export class GcsObjectStore implements ObjectStore {
     return this.bounded('put', () => noteOnce(this.bucket, key, note));
   }
 
-  /** @returns the generation */
-  private async upload(object: NewObject, signal: AbortSignal): Promise<string> {
+  /** @returns undefined where there is none @throws StoreError */
+  note(key: string): Promise<Note | undefined> {
+    return this.bounded('get', () => readNote(this.bucket, key));
+  }
+
+  /** @returns the generation, and when it came by the service's clock */
+  private async upload(object: NewObject, signal: AbortSignal): Promise<{ version: string; storedAt: number }> {
     const { key, checksum } = object;
-    const { generation, crc32c: kept } = await putObject(this.bucket, object, signal);
+    const { generation, crc32c: kept, timeCreated = '' } = await putObject(this.bucket, object, signal);
     if (generation === undefined || kept !== checksum) {
       if (generation !== undefined) {
         await this.delete(key, `${generation}`);
       }
       throw new StoreError('STORE_AWAY', `Cloud Storage keeps other octets under "${key}" than it was given`);
     }
-    return `${generation}`;
+    return { version: `${generation}`, storedAt: Date.parse(timeCreated) };
   }
 
   private async look(key: string): Promise<ObjectEntry | undefined> {

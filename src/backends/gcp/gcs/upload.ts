@@ -130,16 +130,19 @@ async function insert(
   }
 }
 
-/** As the client tells of it. */
+/** As the client tells of it: without the request, which has credentials and the whole message. */
 function apiError(error: unknown): unknown {
-  const { status, data } = (error instanceof gaxios.GaxiosError ? error.response : undefined) ?? {};
-  if (status === undefined) {
+  if (!(error instanceof gaxios.GaxiosError)) {
     return error;
   }
-  const told = (data as { error?: unknown } | undefined)?.error;
+  const { message, code, response } = error;
+  if (!response) {
+    return Object.assign(new Error(message), { code });
+  }
+  const told = (response.data as { error?: unknown } | undefined)?.error;
   return typeof told === 'object' && told
     ? new ApiError(told as ConstructorParameters<typeof ApiError>[0])
-    : Object.assign(new Error(`Answer ${status}`, { cause: error }), { code: status });
+    : Object.assign(new Error(`Answer ${response.status}`), { code: response.status });
 }
 
 async function look(bucket: Bucket, key: string): Promise<ObjectResource | undefined> {

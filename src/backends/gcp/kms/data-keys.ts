@@ -96,7 +96,8 @@ export class DataKeys {
 
   /** The day's key, made where there is none; the record decides between replicas that make one at the same time. */
   private async find(day: string): Promise<Buffer> {
-    const { kms, key, records, clock, random } = this.parts;
+    const { kms, key, clock, random } = this.parts;
+    const records = await this.parts.records;
     const name = `data-key/${day}`;
     const stored = await records.get('configuration', name);
     if (stored) {
@@ -132,7 +133,7 @@ export interface DataKeysParts {
   readonly key: string;
   /** Whose data keys they are: only this gateway can have them unwrapped. */
   readonly owner: string;
-  readonly records: Records;
+  readonly records: Records | Promise<Records>;
   readonly clock: Clock;
   readonly random: Random;
 }

@@ -27,7 +27,8 @@ export interface KmsKeysOptions {
   readonly endpoint?: string | undefined;
   /** Whose keys these are: the gateway's Internet address, which stays. */
   readonly owner: string;
-  readonly records: Records;
+  /** Asked for when data keys are, so that they may still be opened. */
+  readonly records: Records | Promise<Records>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log?: KmsLog | undefined;
@@ -72,9 +73,16 @@ export async function openKmsKeys(options: KmsKeysOptions): Promise<KmsKeys> {
   const identityKey = `${keyRing}/cryptoKeys/${options.identityKey}`;
   const wrappingKey = `${keyRing}/cryptoKeys/${options.wrappingKey}`;
   const { labels } = await waitFor(async () => {
-    const identity = await keyFor(kms, 'KMS_IDENTITY_KEY', identityKey, 'ASYMMETRIC_SIGN');
-    await keyFor(kms, 'KMS_WRAPPING_KEY', wrappingKey, 'ENCRYPT_DECRYPT');
-    return identity;
+    const [identity, wrapping] = await Promise.allSettled([
+      keyFor(kms, 'KMS_IDENTITY_KEY', identityKey, 'ASYMMETRIC_SIGN'),
+      keyFor(kms, 'KMS_WRAPPING_KEY', wrappingKey, 'ENCRYPT_DECRYPT'),
+    ]);
+    for (const looked of [identity, wrapping]) {
+      if (looked.status === 'rejected') {
+        throw looked.reason;
+      }
+    }
+    return (identity as PromiseFulfilledResult<KmsKey>).value;
   }, options);
 
   const dataKeys = new DataKeys({ kms, key: wrappingKey, owner, records, clock, random });

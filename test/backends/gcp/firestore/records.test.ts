@@ -87,16 +87,15 @@ suite('Records in Firestore', needsFirestore(), () => {
     const { records, proxy, clock } = room;
     await records.put('cca-claims', 'a', { n: -1 }, clock.now());
     clock.advance(1);
-    // All learn that there is a document, then all read it, and only then do all replace it.
+    // All learn that there is a document, then all read it, and only when all would replace it do they so.
     let commits = 0;
-    const read = Promise.withResolvers<void>();
-    let reads = 0;
+    const all = Promise.withResolvers<void>();
     proxy.decide = async (method): Promise<Fate> => {
-      if (method === 'BatchGetDocuments' && ++reads === 8) {
-        read.resolve();
-      }
-      if (method === 'BatchGetDocuments' || ++commits > 8) {
-        await read.promise;
+      if (method === 'Commit' && ++commits > 8) {
+        if (commits === 16) {
+          all.resolve();
+        }
+        await all.promise;
       }
       return 'pass';
     };
