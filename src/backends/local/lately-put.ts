@@ -62,7 +62,7 @@ export class LatelyPut {
     });
     for (let start = 0; start < wanted.length; start += AT_ONCE) {
       const page = wanted.slice(start, start + AT_ONCE);
-      const bodies = this.log.readTogether(page);
+      const bodies = this.log.segments.readTogether(page);
       for (const [at, { index, octets, put }] of page.entries()) {
         const body = bodies[at];
         if (body?.length === octets && checksum(body) === put.bodyChecksum) {
