@@ -5,7 +5,7 @@
  * Each case runs in a process of its own. CPU is that of all its threads.
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +14,7 @@ import { readCargoMessageSet } from '../src/awala/cargo/cargo-message-set.ts';
 import { CertificateCache } from '../src/awala/pki/certificate-cache.ts';
 import { verifyPath } from '../src/awala/pki/certification-path.ts';
 import { RamfType, readRamfMessage, verifyRamfMessage } from '../src/awala/ramf/ramf-message.ts';
+import { MAX_SHARED_CARGO } from '../src/config/settings.ts';
 import { CogRpcClient } from '../src/courier/cogrpc-client.ts';
 import { DEFAULT_CARGO_SIZES } from '../src/gateway/cargo/cargo-collection.ts';
 import { giveBack } from '../src/gateway/give-back.ts';
@@ -26,19 +27,27 @@ import { type GatewayRoom, openGatewayRoom } from '../test/support/gateway-room.
 import { ManualClock } from '../test/support/manual-clock.ts';
 import { type TestChain, testChain, testParcel } from '../test/support/pki.ts';
 import { type Row, runAlone } from './row.ts';
-import { median } from './support/statistics.ts';
+import {
+  againstFloor,
+  cpuOf,
+  encryptAndHash,
+  hashAndDecrypt,
+  type Ratio,
+  signingAndAgreeing,
+} from './support/cargo-floor.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const MB = 1_000_000;
 
-const ROUNDS = 5;
-
-/** Rounds before anything counts, so that the code of both is compiled: gateways run for weeks. */
-const WARM_UP_ROUNDS = 2;
-
 /** Octets that each round of the ratios moves. */
 const ROUND_OCTETS = 30 * MB;
+
+/**
+ * Cargo out is made again and again of one mailbox, a full collection at a time, so that more rounds cost little; it is
+ * encrypted a parcel at a time, or some tens of KiB of small ones.
+ */
+const OUT = { octets: 50 * MB, rounds: 7, warmUpRounds: 8, piece: MIB };
 
 /** Octets of cargo that comes in: deployed clients fill it nearly to its limit of 8 MiB. */
 const CARGO_OCTETS = 7 * MIB;
@@ -47,13 +56,6 @@ const LEAST_OF_FLOOR = { large: 0.6, small: 0.25 };
 const MAX_SECONDS = 3;
 const MAX_GROWTH = 64;
 
-/** What a case's process tells in the end. */
-interface Ratio {
-  /** MB a second of CPU. */
-  readonly pace: number;
-  readonly ratio: number;
-}
-
 interface Peak {
   /** Highest resident memory during the collection, in octets. */
   readonly peak: number;
@@ -61,13 +63,40 @@ interface Peak {
 
 export async function cargoRows(): Promise<Row[]> {
   return [
-    ...ratioRows('cargo out, 1 MiB parcels', await inProcess<Ratio>('out', MIB), LEAST_OF_FLOOR.large),
-    ...ratioRows('cargo out, 1 KiB parcels', await inProcess<Ratio>('out', KIB), LEAST_OF_FLOOR.small),
+    ...(await outRows()),
     ...ratioRows('cargo in, 1 MiB parcels, opened', await inProcess<Ratio>('opened', MIB), LEAST_OF_FLOOR.large),
     ...ratioRows('cargo in, 1 KiB parcels, opened', await inProcess<Ratio>('opened', KIB), LEAST_OF_FLOOR.small),
     ...ratioRows('cargo in, 1 MiB parcels, delivered', await inProcess<Ratio>('delivered', MIB)),
     ...ratioRows('cargo in, 1 KiB parcels, delivered', await inProcess<Ratio>('delivered', KIB)),
     ...(await collectionRows()),
+  ];
+}
+
+/** A parcel of 1 MiB fills a cargo of the default size, which so needs a key, an agreement and a signature for itself. */
+async function outRows(): Promise<Row[]> {
+  const { most } = DEFAULT_CARGO_SIZES;
+  const alone = await inProcess<Ratio>('out', MIB, most);
+  const { ratioToDue = 0 } = alone;
+  return [
+    ...ratioRows('cargo out, 1 MiB parcels, one a cargo', alone),
+    {
+      name: 'cargo out, 1 MiB parcels, one a cargo: to what that needs',
+      value: ratioToDue,
+      unit: '',
+      bar: `≥ ${LEAST_OF_FLOOR.large}`,
+      ok: ratioToDue >= LEAST_OF_FLOOR.large,
+    },
+    ...ratioRows(
+      'cargo out, 1 MiB parcels, largest CARGO_SIZE',
+      await inProcess<Ratio>('out', MIB, MAX_SHARED_CARGO),
+      LEAST_OF_FLOOR.large,
+    ),
+    ...ratioRows('cargo out, 1 KiB parcels', await inProcess<Ratio>('out', KIB, most), LEAST_OF_FLOOR.small),
+    ...ratioRows(
+      'cargo out, 1 KiB parcels, largest CARGO_SIZE',
+      await inProcess<Ratio>('out', KIB, MAX_SHARED_CARGO),
+      LEAST_OF_FLOOR.small,
+    ),
   ];
 }
 
@@ -130,8 +159,9 @@ async function collectOver(octets: number, payload: number): Promise<{ seconds: 
   }
 }
 
-async function inProcess<Result>(role: string, payload: number): Promise<Result> {
-  const child = start(role, ROUND_OCTETS, payload);
+/** @param most octets of a cargo that goes out */
+async function inProcess<Result>(role: string, payload: number, most?: number): Promise<Result> {
+  const child = start(role, most ? OUT.octets : ROUND_OCTETS, payload, most);
   try {
     return await answer<Result>(child);
   } finally {
@@ -139,8 +169,8 @@ async function inProcess<Result>(role: string, payload: number): Promise<Result>
   }
 }
 
-function start(role: string, octets: number, payload: number): ChildProcess {
-  return fork(fileURLToPath(import.meta.url), [role, String(octets), String(payload)], {
+function start(role: string, octets: number, payload: number, most = 0): ChildProcess {
+  return fork(fileURLToPath(import.meta.url), [role, String(octets), String(payload), String(most)], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
 }
@@ -189,7 +219,8 @@ async function out(octets: number, payload: number, most: number): Promise<Ratio
   const { room, recipient } = await filledRoom(octets, payload);
   await using _ = room;
   const collections = cargoCollectionsOf(room, { sizes: { ...DEFAULT_CARGO_SIZES, most } });
-  return await race(async () => {
+  const { key } = room.identity.issuer();
+  const round = async () => {
     const collection = await collections.open(await recipient.writeCca(), { trace: '' });
     const sizes: number[] = [];
     const cpu = await cpuOf(async () => {
@@ -202,7 +233,8 @@ async function out(octets: number, payload: number, most: number): Promise<Ratio
     });
     collection[Symbol.dispose]();
     return { sizes, cpu };
-  }, encryptAndHash);
+  };
+  return await againstFloor(round, encryptAndHash, { ...OUT, due: await signingAndAgreeing(key) });
 }
 
 /** From cargo to the messages in it, or to where these wait. */
@@ -226,7 +258,7 @@ async function into(octets: number, payload: number, isWhole: boolean): Promise<
       await processing.open(key, async () => undefined);
     }
   };
-  return await race(async () => {
+  return await againstFloor(async () => {
     const cargoes = await newCargoes(sender, octets, payload);
     const cpu = await cpuOf(async () => {
       for (const cargo of cargoes) {
@@ -250,59 +282,6 @@ async function newCargoes(sender: CargoSender, octets: number, payload: number):
     total += cargo.length;
   }
   return cargoes;
-}
-
-/** Rounds of ours and of the floor over the same octets; the median of the rounds' ratios counts. */
-async function race(
-  round: () => Promise<{ sizes: readonly number[]; cpu: number }>,
-  floor: (octets: Buffer) => void,
-): Promise<Ratio> {
-  const ratios: number[] = [];
-  const paces: number[] = [];
-  for (let count = -WARM_UP_ROUNDS; count < ROUNDS; count++) {
-    const { sizes, cpu } = await round();
-    const messages = sizes.flatMap(inPieces).map((size) => randomBytes(size));
-    const floorCpu = await cpuOf(async () => messages.forEach(floor));
-    // Nobody's work, and not to be swept up in the next round's time.
-    messages.forEach(giveBack);
-    if (count < 0) {
-      continue;
-    }
-    ratios.push(floorCpu / cpu);
-    paces.push(sizes.reduce((sum, size) => sum + size, 0) / MB / (cpu / 1000));
-  }
-  return { ratio: median(ratios), pace: median(paces) };
-}
-
-/** Octets of whole blocks. Larger messages than a MiB cost the floor more a MiB, by fresh memory: that is not the least. */
-function inPieces(octets: number): number[] {
-  const pieces = Math.ceil(octets / MIB);
-  return Array<number>(pieces).fill(16 * Math.floor(octets / pieces / 16));
-}
-
-const KEY = randomBytes(16);
-
-function encryptAndHash(octets: Buffer): void {
-  const cipher = createCipheriv('aes-128-cbc', KEY, KEY);
-  const ciphertext = cipher.update(octets);
-  cipher.final();
-  createHash('sha256').update(ciphertext).digest();
-  giveBack(ciphertext);
-}
-
-function hashAndDecrypt(octets: Buffer): void {
-  createHash('sha256').update(octets).digest();
-  const decipher = createDecipheriv('aes-128-cbc', KEY, KEY).setAutoPadding(false);
-  giveBack(decipher.update(octets));
-  decipher.final();
-}
-
-/** Milliseconds of CPU that some work takes, of all threads. */
-async function cpuOf(work: () => Promise<void>): Promise<number> {
-  const before = process.cpuUsage();
-  await work();
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
 }
 
 /** The door of couriers over a full mailbox. */

@@ -9,7 +9,7 @@ import { context, contextConstructed, Tag } from './asn1/tags.ts';
 import { readVisibleString } from './asn1/values.ts';
 import { primitive, sequence, visibleString } from './asn1/writer.ts';
 import { AwalaError, refusingAs } from './errors.ts';
-import { isDomainName, MAX_DOMAIN_NAME_LENGTH } from './internet-address.ts';
+import { isInternetAddress, MAX_INTERNET_ADDRESS_LENGTH } from './internet-address.ts';
 import { type RsaPublicKey, readRsaPublicKey } from './pki/rsa-public-key.ts';
 import { type PublicSessionKey, readPublicSessionKey, writePublicSessionKey } from './session-key.ts';
 
@@ -49,8 +49,8 @@ export function readConnectionParams(bytes: Buffer): ConnectionParams {
   }
   return refusingAs('CONNECTION_PARAMS_MALFORMED', 'Connection parameters', () => {
     const fields = readBer(bytes, Tag.SEQUENCE).children();
-    const internetAddress = readVisibleString(fields.string(context(0)), MAX_DOMAIN_NAME_LENGTH);
-    if (!isDomainName(internetAddress)) {
+    const internetAddress = readVisibleString(fields.string(context(0)), MAX_INTERNET_ADDRESS_LENGTH);
+    if (!isInternetAddress(internetAddress)) {
       throw new AwalaError('CONNECTION_PARAMS_MALFORMED', `"${internetAddress}" is not a domain name`);
     }
     const identityKey = readRsaPublicKey(fields.string(context(1)).octets());

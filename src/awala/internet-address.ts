@@ -2,14 +2,14 @@
  * Awala Internet addresses: domain names, by which nodes on the Internet are found (RS-000).
  */
 
-/** The most characters of a domain name (RFC 1035). */
-export const MAX_DOMAIN_NAME_LENGTH = 253;
+/** The most characters of an Internet address: a domain name (RFC 1035) that is found under `_awala-pdc._tcp.` (RS-007). */
+export const MAX_INTERNET_ADDRESS_LENGTH = 253 - '_awala-pdc._tcp.'.length;
 
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 
 /** Whether `text` is a domain name of two labels or more, so not `localhost`, an IP address, or anything with a port. */
-export function isDomainName(text: string): boolean {
-  if (text.length > MAX_DOMAIN_NAME_LENGTH) {
+export function isInternetAddress(text: string): boolean {
+  if (text.length > MAX_INTERNET_ADDRESS_LENGTH) {
     return false;
   }
   const labels = text.split('.');

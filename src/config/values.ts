@@ -13,7 +13,8 @@ export class ValueError extends Error {
 }
 
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-const MAX_DOMAIN_NAME_OCTETS = 253;
+/** As DNS allows, with `_awala-pdc._tcp.` before it, under which gateways are found. */
+const MAX_DOMAIN_NAME_OCTETS = 237;
 
 /**
  * A domain name that clients accept as an Internet address: not localhost, an IP address, or one with a port.

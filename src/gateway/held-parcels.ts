@@ -8,7 +8,7 @@ import { HELD_PREFIX, readHeldKey } from './held-key.ts';
 import { type JournalWriter, NO_JOURNAL } from './journal.ts';
 import type { Mailboxes } from './mailbox.ts';
 import type { Outbox } from './outbox.ts';
-import { type ParcelAtRest, storedParcelIds } from './parcel-at-rest.ts';
+import { isNewer, type ParcelAtRest, storedParcelIds } from './parcel-at-rest.ts';
 import { isWithinRate, type ParcelRate, readRate, writeRate } from './parcel-rate.ts';
 import type { Meters, ObjectEntry, ObjectStore } from './ports.ts';
 
@@ -73,10 +73,16 @@ export class HeldParcels {
   /**
    * Holds a parcel for `mailbox` under the quota of private gateway `sender`; durable when it resolves.
    *
-   * @param rate what it must still be counted against
+   * @param options.rate what it must still be counted against
+   * @param options.stays asked of the version that is held: where it is to stay, nothing is done. Without it, none is.
    * @throws GatewayError OUTBOX_FULL; StoreError
    */
-  async hold(mailbox: string, sender: string, parcel: ParcelAtRest, rate: ParcelRate | undefined): Promise<void> {
+  async hold(
+    mailbox: string,
+    sender: string,
+    parcel: ParcelAtRest,
+    { rate, stays }: { rate?: ParcelRate | undefined; stays?: ((there: ObjectEntry) => boolean) | undefined },
+  ): Promise<void> {
     const isFirst = !this.includes(mailbox, sender);
     // Before it is stored, so that the sender's next one does not overtake it.
     const begun = this.heldFor(mailbox);
@@ -84,7 +90,7 @@ export class HeldParcels {
     begun.holds++;
     try {
       const metadata = { ...parcel.metadata, ...(rate && { rate: writeRate(rate) }) };
-      await this.outbox.hold(sender, mailbox, { ...parcel, metadata });
+      await this.outbox.hold(sender, mailbox, { ...parcel, metadata }, stays);
     } catch (error) {
       if (isFirst) {
         this.held.get(mailbox)?.senders.delete(sender);
@@ -243,8 +249,10 @@ export class HeldParcels {
       return 'gone';
     }
     const { digest } = readHeldKey(stored.key);
+    const stays = (there: ObjectEntry) =>
+      isNewer(there, stored) || (!isNewer(stored, there) && cameLater(there, stored));
     const inMailbox = await this.mailboxes.find(mailbox, digest);
-    if (inMailbox && isNewer(inMailbox, stored)) {
+    if (inMailbox && stays(inMailbox)) {
       // A newer version came by another door, and replaces this one.
       await this.outbox.letGo(parcel.sender, stored);
       return 'gone';
@@ -254,7 +262,7 @@ export class HeldParcels {
     if (!parcel.isWithinRate) {
       return 'over-rate';
     }
-    if (!(await this.mailboxes.put(mailbox, { digest, bytes: stored.body, expiry: stored.expiry, metadata }))) {
+    if (!(await this.mailboxes.put(mailbox, { digest, bytes: stored.body, expiry: stored.expiry, metadata }, stays))) {
       return 'full';
     }
     await this.outbox.letGo(parcel.sender, stored);
@@ -270,7 +278,7 @@ export class HeldParcels {
 }
 
 /** By the store's own clock where it has one: arrivals are by those of the processes that put them. */
-function isNewer(one: ObjectEntry, other: ObjectEntry): boolean {
+function cameLater(one: ObjectEntry, other: ObjectEntry): boolean {
   const between = (one.storedAt ?? 0) - (other.storedAt ?? 0);
   return between > 0 || (between === 0 && one.arrival > other.arrival);
 }

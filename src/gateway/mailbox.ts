@@ -36,24 +36,37 @@ export class Mailboxes {
   /**
    * Puts a parcel into the mailbox of private gateway `peer` and tells its collectors; durable when it resolves.
    *
+   * @param stays asked of the version that is there: where it is to stay, nothing is done. Without it, none is.
    * @returns false when the mailbox has no room
    * @throws StoreError
    */
-  async put(peer: string, { digest, bytes, expiry, metadata }: ParcelAtRest): Promise<boolean> {
+  async put(
+    peer: string,
+    { digest, bytes, expiry, metadata }: ParcelAtRest,
+    stays?: (there: ObjectEntry) => boolean,
+  ): Promise<boolean> {
     if (!(await this.quota.reserve(peer, bytes.length))) {
       return false;
     }
+    const key = `${mailboxPrefix(peer)}${digest}`;
+    let entry: ObjectEntry | undefined;
     try {
-      const entry = await this.objects.put(`${mailboxPrefix(peer)}${digest}`, bytes, { expiry, metadata });
-      const collectors = channel(peer);
-      if (this.signals.isHeard?.(collectors) ?? true) {
-        this.signals.publish(collectors, writeParcelSignal(entry, bytes));
-      }
-      return true;
+      entry = stays
+        ? await this.objects.putUnless(key, bytes, { expiry, metadata }, stays)
+        : await this.objects.put(key, bytes, { expiry, metadata });
     } catch (error) {
       await this.quota.release(peer, bytes.length);
       throw error;
     }
+    if (!entry) {
+      await this.quota.release(peer, bytes.length);
+      return true;
+    }
+    const collectors = channel(peer);
+    if (this.signals.isHeard?.(collectors) ?? true) {
+      this.signals.publish(collectors, writeParcelSignal(entry, bytes));
+    }
+    return true;
   }
 
   /** All parcels that wait for `peer`, in no particular order. */

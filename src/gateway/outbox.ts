@@ -7,7 +7,7 @@ import { HeldCensus } from './held-census.ts';
 import { heldKey } from './held-key.ts';
 import type { InternetQueue } from './internet-queue.ts';
 import type { ParcelAtRest } from './parcel-at-rest.ts';
-import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, StoredObject } from './ports.ts';
+import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, PutOptions, StoredObject } from './ports.ts';
 import { Quota } from './quota.ts';
 import { MINUTE } from './time.ts';
 
@@ -52,17 +52,21 @@ export class Outbox {
    * Stores a parcel from private gateway `peer` for the node at the recipient's Internet address, and queues it;
    * durable when it resolves.
    *
+   * @param stays asked of the version that is there: where it is to stay, nothing is done. Without it, none is.
    * @throws GatewayError OUTBOX_FULL; StoreError
    */
-  async put(peer: string, { digest, bytes, expiry, metadata }: ParcelAtRest, destination: string): Promise<void> {
-    const entry = await this.store(peer, outboxKey(peer, digest), bytes, {
-      expiry,
-      metadata: { ...metadata, destination },
-    });
-    if (this.objects.getAll) {
+  async put(
+    peer: string,
+    { digest, bytes, expiry, metadata }: ParcelAtRest,
+    destination: string,
+    stays?: (there: ObjectEntry) => boolean,
+  ): Promise<void> {
+    const options = { expiry, metadata: { ...metadata, destination } };
+    const entry = await this.store(peer, outboxKey(peer, digest), { bytes, options, stays });
+    if (entry) {
       this.remember(entry);
+      await this.queue.add(entry);
     }
-    await this.queue.add(entry);
   }
 
   /** The newest version of a stored parcel, or undefined when it is gone. @throws StoreError */
@@ -133,11 +137,19 @@ export class Outbox {
   /**
    * Stores a parcel from private gateway `peer` that `mailbox` cannot take yet; durable when it resolves.
    *
+   * @param stays asked of the version that is held: where it is to stay, nothing is done. Without it, none is.
    * @throws GatewayError OUTBOX_FULL; StoreError
    */
-  async hold(peer: string, mailbox: string, { digest, bytes, expiry, metadata }: ParcelAtRest): Promise<void> {
-    await this.store(peer, heldKey(mailbox, peer, digest), bytes, { expiry, metadata });
-    this.held.change(peer, 1, bytes.length);
+  async hold(
+    peer: string,
+    mailbox: string,
+    { digest, bytes, expiry, metadata }: ParcelAtRest,
+    stays?: (there: ObjectEntry) => boolean,
+  ): Promise<void> {
+    const options = { expiry, metadata };
+    if (await this.store(peer, heldKey(mailbox, peer, digest), { bytes, options, stays })) {
+      this.held.change(peer, 1, bytes.length);
+    }
   }
 
   /** Removes this version of a parcel that is held. @throws StoreError */
@@ -162,20 +174,31 @@ export class Outbox {
     return wasThere;
   }
 
-  /** Stores an object under this private gateway's quota. */
-  private async store(peer: string, key: string, ...[bytes, options]: PutArguments): Promise<ObjectEntry> {
+  /** Stores an object under this private gateway's quota. @returns undefined where what is there stays */
+  private async store(peer: string, key: string, { bytes, options, stays }: Stored): Promise<ObjectEntry | undefined> {
     if (!(await this.quota.reserve(peer, bytes.length))) {
       throw new GatewayError('OUTBOX_FULL', `Outbox of ${peer} is full`);
     }
+    let entry: ObjectEntry | undefined;
     try {
-      return await this.objects.put(key, bytes, options);
+      entry = stays
+        ? await this.objects.putUnless(key, bytes, options, stays)
+        : await this.objects.put(key, bytes, options);
     } catch (error) {
       await this.quota.release(peer, bytes.length);
       throw error;
     }
+    if (!entry) {
+      await this.quota.release(peer, bytes.length);
+    }
+    return entry;
   }
 
+  /** Only where entries are of use. */
   private remember(entry: ObjectEntry): void {
+    if (!this.objects.getAll) {
+      return;
+    }
     this.known.delete(entry.key);
     this.known.set(entry.key, entry);
     if (this.known.size > MOST_KNOWN) {
@@ -194,7 +217,13 @@ export class Outbox {
   }
 }
 
-type PutArguments = Parameters<ObjectStore['put']> extends [string, ...infer Rest] ? Rest : never;
+/** What is to be stored. */
+interface Stored {
+  readonly bytes: Buffer;
+  readonly options: PutOptions;
+  /** Asked of the version that is there, which is replaced without it. */
+  readonly stays?: ((there: ObjectEntry) => boolean) | undefined;
+}
 
 function outboxPrefix(peer: string): string {
   return `${OUTBOX_PREFIX}${peer}/`;

@@ -42,13 +42,30 @@ export function expiryAtRest({ expiry }: Pick<Parcel, 'expiry'>, now: number): n
 
 /** @param now when it was taken, in milliseconds */
 export function parcelAtRest(parcel: Parcel, ids: TraceIds, now: number): ParcelAtRest {
-  const { recipient, sender, messageId, raw } = parcel;
+  const { recipient, sender, messageId, creation, raw } = parcel;
   return {
     digest: parcelDigest({ sender: sender.subjectId, recipient: recipient.id, messageId }),
     bytes: raw,
     expiry: expiryAtRest(parcel, now),
-    metadata: { trace: ids.trace, parcel: messageId, sender: sender.subjectId, recipient: recipient.id },
+    metadata: {
+      trace: ids.trace,
+      parcel: messageId,
+      sender: sender.subjectId,
+      recipient: recipient.id,
+      created: `${creation}`,
+    },
   };
+}
+
+/**
+ * Whether a stored parcel is newer than another with the same recipient, sender and id, which is not to take its place: by
+ * when their sender dated them, since couriers bring parcels weeks later, and others try theirs again.
+ *
+ * @param there what is stored
+ * @param other what comes; of the same date, what comes last is the newer
+ */
+export function isNewer(there: Pick<ObjectEntry, 'metadata'>, other: Pick<ObjectEntry, 'metadata'>): boolean {
+  return Number(there.metadata['created']) > Number(other.metadata['created']);
 }
 
 /** How long a parcel has waited here, in whole milliseconds; arrivals are those of the store that counts. */

@@ -16,12 +16,12 @@ import {
 import { GatewayError, type TraceIds } from './errors.ts';
 import type { Identity } from './identity.ts';
 import { type JournalWriter, NO_JOURNAL, reasonOf } from './journal.ts';
-import { expiryAtRest, parcelAtRest } from './parcel-at-rest.ts';
+import { expiryAtRest, isNewer, type ParcelAtRest, parcelAtRest } from './parcel-at-rest.ts';
 import { isWithinRate, rateOf } from './parcel-rate.ts';
 import type { ParcelStorage } from './parcel-storage.ts';
 import type { PeerLimits } from './peer-limits.ts';
 import type { Peers } from './peers.ts';
-import type { Clock, Meters } from './ports.ts';
+import type { Clock, Meters, ObjectEntry } from './ports.ts';
 import type { Revocations } from './revocations.ts';
 import { CLOCK_DRIFT } from './time.ts';
 
@@ -77,7 +77,7 @@ export class ParcelDelivery {
       this.peers?.requireWelcome(signer.subjectId);
       await this.limits?.take('deliveries', signer.subjectId);
       const parcel = this.read(bytes, ids);
-      await this.route(parcel, signer.subjectId, ids);
+      await this.route(parcel, signer.subjectId, ids, 'last');
       return parcel;
     });
   }
@@ -90,7 +90,7 @@ export class ParcelDelivery {
    */
   async fromCargo(parcel: Parcel, peer: string, ids: TraceIds): Promise<void> {
     await this.noted('cargo', ids, async () => {
-      await this.route(parcel, peer, ids);
+      await this.route(parcel, peer, ids, 'any');
       return parcel;
     });
   }
@@ -140,7 +140,9 @@ export class ParcelDelivery {
         `Sender may deliver ${rate.limit} parcels in ${rate.period / 1000} seconds`,
       );
     }
-    if (!(await this.storage.mailboxes.put(authorized.mailbox, parcelAtRest(parcel, ids, now)))) {
+    const atRest = parcelAtRest(parcel, ids, now);
+    // Internet nodes try again what did not get through, and may have sent a newer version since.
+    if (!(await this.storage.mailboxes.put(authorized.mailbox, atRest, (there) => isNewer(there, atRest)))) {
       throw new GatewayError('MAILBOX_FULL', `Mailbox of ${authorized.mailbox} is full`);
     }
     ids.place = 'mailbox';
@@ -161,19 +163,25 @@ export class ParcelDelivery {
     return parcel;
   }
 
-  /** Stores a parcel that private gateway `sender` answers for where it is to wait. */
-  private async route(parcel: Parcel, sender: string, ids: TraceIds): Promise<void> {
+  /**
+   * Stores a parcel that private gateway `sender` answers for where it is to wait.
+   *
+   * @param comes 'last' where its versions come in the order in which they were made
+   */
+  private async route(parcel: Parcel, sender: string, ids: TraceIds, comes: 'last' | 'any'): Promise<void> {
     const now = this.clock.now();
+    const atRest = parcelAtRest(parcel, ids, now);
+    const stays = comes === 'last' ? undefined : (there: ObjectEntry) => isNewer(there, atRest);
     const destination = parcel.recipient.internetAddress;
     if (destination === undefined || this.isOurs(destination)) {
       const authorized = await this.verifyForMailbox(parcel, now);
       this.revocations?.requireAuthorized(authorized);
-      await this.deliverOrHold(authorized, sender, ids);
+      await this.deliverOrHold(authorized, sender, ids, { atRest, stays });
     } else {
       ids.destination = destination;
       verifyParcelForInternet(parcel, now, CLOCK_DRIFT);
       // Whether it was sent on before is for the worker to find out: nobody waits for that.
-      await this.storage.outbox.put(sender, parcelAtRest(parcel, ids, now), destination);
+      await this.storage.outbox.put(sender, atRest, destination, stays);
       ids.place = 'outbox';
     }
   }
@@ -183,20 +191,24 @@ export class ParcelDelivery {
   }
 
   /** A client keeps a parcel until it gets its 202, so it is held for it where it cannot be delivered yet. */
-  private async deliverOrHold(authorized: AuthorizedParcel, sender: string, ids: TraceIds): Promise<void> {
-    const { parcel, mailbox } = authorized;
+  private async deliverOrHold(
+    authorized: AuthorizedParcel,
+    sender: string,
+    ids: TraceIds,
+    { atRest, stays }: { atRest: ParcelAtRest; stays: ((there: ObjectEntry) => boolean) | undefined },
+  ): Promise<void> {
+    const { mailbox } = authorized;
     ids.mailbox = mailbox;
     const rate = rateOf(authorized);
-    const atRest = parcelAtRest(parcel, ids, this.clock.now());
     let isCounted = false;
     if (!this.storage.held.includes(mailbox, sender)) {
       isCounted = !rate || (await isWithinRate(this.meters, rate));
-      if (isCounted && (await this.storage.mailboxes.put(mailbox, atRest))) {
+      if (isCounted && (await this.storage.mailboxes.put(mailbox, atRest, stays))) {
         ids.place = 'mailbox';
         return;
       }
     }
-    await this.storage.held.hold(mailbox, sender, atRest, isCounted ? undefined : rate);
+    await this.storage.held.hold(mailbox, sender, atRest, { rate: isCounted ? undefined : rate, stays });
     ids.place = 'held';
   }
 

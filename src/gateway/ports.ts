@@ -5,10 +5,11 @@
  * *signal* says that something came; a *version* tells one write of a key from the next. Backends keep these promises;
  * `test/ports/` holds every backend to them.
  */
-
 import type { SigningKey } from '../awala/signing-key.ts';
+import type { RecordKind } from './record-kinds.ts';
 
 export type { Journal, JournalEntry, JournalEvent } from './journal-entry.ts';
+export { RECORD_KINDS, type RecordKind } from './record-kinds.ts';
 export type {
   QueueName,
   TakenItem,
@@ -84,6 +85,20 @@ export interface ObjectStore {
   put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry>;
 
   /**
+   * As `put`, unless what is under the key stays.
+   *
+   * @param stays asked of the newest version, where there is one; nothing newer comes between that and the put
+   * @returns undefined where it stays
+   * @throws StoreError
+   */
+  putUnless(
+    key: string,
+    body: Uint8Array,
+    options: PutOptions,
+    stays: (there: ObjectEntry) => boolean,
+  ): Promise<ObjectEntry | undefined>;
+
+  /**
    * The newest version, or `undefined` if there is none or it expired. Its bytes are verified against their checksum, and
    * the caller's own: nobody else has the memory that they are in.
    *
@@ -135,46 +150,6 @@ export interface StoredRecord {
   /** After this instant (milliseconds) it is gone; absent where it stays. */
   readonly expiry?: number;
 }
-
-/** What kinds of records there are; each backend gives each a table or collection of its own. */
-export const RECORD_KINDS = [
-  /** This gateway's identity keys: wrapped privately, or a reference into a KMS. */
-  'identity-keys',
-  /** This gateway's own certificates. */
-  'own-certificates',
-  /** This gateway's session keys, wrapped; by the peer that each is bound to. */
-  'session-keys',
-  /** The newest session key of each private gateway. */
-  'peer-session-keys',
-  /** Parcels that came in cargo, by private gateway: each owes a collection acknowledgement (PCA) until it expires. */
-  'collected-parcels',
-  /** Certificates of private gateways that their holders revoked. */
-  'revoked-certificates',
-  /** Parcel delivery authorizations (PDAs) that endpoints revoked, by private gateway and endpoint. */
-  'revoked-authorizations',
-  /** Values of which there is one, e.g. which unbound session key is current. */
-  'configuration',
-  /** Registered private gateways. */
-  'private-gateways',
-  /** Tokens that may be used once: PNRA nonces. */
-  'single-use-tokens',
-  /** Private gateways that may register where not everyone may. */
-  'allowed-peers',
-  /** Private gateways that are refused whatever they ask. */
-  'blocked-peers',
-  /** Parcels that Internet nodes have taken: the SHA-256 of their octets, until they expire. */
-  'sent-parcels',
-  /** Cargo collection authorizations (CCA) that were used: which call has one, and whether it is spent. */
-  'cca-claims',
-  /** What couriers have acknowledged to the calls under a CCA. */
-  'cca-progress',
-  /** By private gateway: when its last complete collection of cargo began. */
-  'cargo-collections',
-  /** Which process does something for all; each runs out. */
-  'leases',
-] as const;
-
-export type RecordKind = (typeof RECORD_KINDS)[number];
 
 /** Keeps small documents, and decides races: what must happen once is decided here. */
 export interface Records {

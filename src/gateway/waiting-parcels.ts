@@ -101,7 +101,9 @@ interface Reading extends Batch {
 
 async function found({ entries, parcels }: Reading): Promise<FoundParcel[]> {
   const all: FoundParcel[] = [];
-  for (const [index, stored] of (await parcels).entries()) {
+  const read = await parcels;
+  for (let index = 0; index < read.length; index++) {
+    const stored = read[index];
     if (stored) {
       all.push({ entry: entries[index] as ObjectEntry, stored });
     }

@@ -21,6 +21,7 @@ type Kinds<Port> = { readonly [Method in keyof Port]-?: Kind };
 
 const OBJECT_STORE: Kinds<ObjectStore> = {
   put: 'promise',
+  putUnless: 'promise',
   get: 'promise',
   getAll: 'promise',
   find: 'promise',

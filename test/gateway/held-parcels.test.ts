@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
 import { writeParcelCountersignature } from '../../src/awala/poweb/countersignature.ts';
+import { readParcel } from '../../src/awala/ramf/parcel.ts';
 import type { TraceIds } from '../../src/gateway/errors.ts';
 import { ParcelCollections } from '../../src/gateway/parcel-collections.ts';
 import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
@@ -139,6 +140,7 @@ test('A held parcel arrives byte for byte, with the ids that trace it', async ()
     parcel: '2',
     sender: chain.sender.id,
     recipient: chain.endpoint.id,
+    created: `${readParcel(parcel, new CertificateCache()).creation}`,
   });
 });
 

@@ -168,7 +168,11 @@ describe('A parcel that arrives', { timeout: 120_000 }, () => {
         collection.maintain();
         await settled();
       }
-      assert.deepEqual(asked, ['objects.list']);
+      // Which stores may make of pages.
+      assert.deepEqual(
+        asked.filter((name) => name !== 'objects.listPages'),
+        ['objects.list'],
+      );
       const next = await room.put();
       assert.deepEqual((await outlet.next()).parcel, next);
     } finally {

@@ -84,6 +84,52 @@ export function objectStoreContract(
       assert.deepEqual(newest, wanted);
     });
 
+    test('puts unless what is there stays, which it is asked of the newest version', async () => {
+      await using store = await open();
+      const { objects, clock } = store;
+      const expiry = clock.now() + HOUR;
+      const options = { expiry, metadata: {} };
+      const asked: (string | undefined)[] = [];
+      const putUnless = (body: string, stays: boolean) =>
+        objects.putUnless('a/1', Buffer.from(body), options, ({ version }) => {
+          asked.push(version);
+          return stays;
+        });
+      const first = await putUnless('first', true);
+      assert.deepEqual(asked, []);
+      assert.equal(await putUnless('second', true), undefined);
+      assert.equal((await objects.get('a/1'))?.body.toString(), 'first');
+      const third = await putUnless('third', false);
+      assert.deepEqual(asked, [first?.version, first?.version]);
+      assert.equal((await objects.find('a/1'))?.version, third?.version);
+      await objects.delete('a/1');
+      assert.notEqual(await putUnless('fourth', true), undefined);
+      assert.equal(asked.length, 2);
+      // What has expired is not there, though the disk may have it.
+      clock.advance(HOUR + 1);
+      const later = await objects.putUnless('a/1', Buffer.from('fifth'), { expiry: expiry + 2 * HOUR }, () => true);
+      assert.equal((await objects.find('a/1'))?.version, later?.version);
+    });
+
+    test('puts under one key at once so that what is to stay stays', async () => {
+      await using store = await open();
+      const { objects, clock } = store;
+      const ranks = [3, 7, 1, 9, 2, 8, 5, 6, 4, 0];
+      const put = (rank: number) => {
+        const options = { expiry: clock.now() + HOUR, metadata: { rank: `${rank}` } };
+        const stays = ({ metadata }: ObjectEntry) => Number(metadata['rank']) > rank;
+        return objects.putUnless('a/1', Buffer.from(`${rank}`), options, stays);
+      };
+      // What is put without a condition is seen by those that come later, also while it is under way.
+      const plain = objects.put('a/1', Buffer.from('11'), { expiry: clock.now() + HOUR, metadata: { rank: '11' } });
+      const outcomes = await Promise.all(ranks.slice(0, 3).map(put));
+      await plain;
+      assert.deepEqual(outcomes, [undefined, undefined, undefined]);
+      await objects.delete('a/1');
+      await Promise.all(ranks.map(put));
+      assert.equal((await objects.get('a/1'))?.body.toString(), '9');
+    });
+
     test('has nothing under a key that was never put', async () => {
       await using store = await open();
       assert.equal(await store.objects.get('mailboxes/a/1'), undefined);

@@ -119,7 +119,8 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
     assert.match(ended.stdout, /^done: no process of the gateway is at work$/m);
     assert.deepEqual(await gateway.exited, { code: 0, signal: null });
     assert.ok(calls().includes(`helmfile --file ${HELMFILE} --environment staging destroy`));
-    const listing = 'get pods,services,ingresses --selector app.kubernetes.io/instance=gateway --output name';
+    const selector = 'app.kubernetes.io/instance=gateway,app.kubernetes.io/component!=doctor';
+    const listing = `get pods,services,ingresses --selector ${selector} --output name`;
     assert.ok(calls().includes(`kubectl --namespace relay ${listing}`));
 
     const again = await run('--step', 'stop');

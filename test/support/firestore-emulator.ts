@@ -10,7 +10,10 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import type { TestOptions } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { openFirestoreRecords } from '../../src/backends/gcp/firestore/open-firestore.ts';
+import { machineClock, machineRandom } from '../../src/machine.ts';
 import { startBoundProcess } from './bound-process.ts';
+import { PATIENT } from './call-bounds.ts';
 import { freePort } from './free-port.ts';
 import { needsTool } from './needs-tool.ts';
 
@@ -71,6 +74,7 @@ export async function startFirestore(): Promise<FirestoreEmulator> {
   await using started = new AsyncDisposableStack();
   const { child } = started.use(startBoundProcess('java', parameters));
   await answers(port, child);
+  await warm(`127.0.0.1:${port}`);
   const resources = started.move();
   return {
     host: `127.0.0.1:${port}`,
@@ -86,6 +90,19 @@ async function answers(port: number, child: ChildProcess): Promise<void> {
       throw new Error(`The Firestore emulator does not start on port ${port} (it ended: ${outcome})`);
     }
   }
+}
+
+/** The very first calls take a Java longer than any later one, and longer than a gateway waits on a busy machine. */
+async function warm(host: string): Promise<void> {
+  await using records = await openFirestoreRecords({
+    ...{ project: newProject(), database: '(default)', emulator: host },
+    ...{ clock: machineClock, random: machineRandom, bounds: PATIENT },
+  });
+  await records.put('configuration', 'warm', {});
+  await Array.fromAsync(records.list('configuration'));
+  const { version = '' } = (await records.get('configuration', 'warm')) ?? {};
+  await records.replace('configuration', 'warm', version, {});
+  await records.delete('configuration', 'warm');
 }
 
 async function isListening(port: number): Promise<boolean> {

@@ -27,10 +27,6 @@ export async function openFirestoreRoom(emulator: string, bounds = PATIENT): Pro
     openFirestoreRecords({
       ...{ project, database: '(default)', emulator: host, clock, random: machineRandom, bounds: bound },
     });
-  // The very first calls take the emulator longer than any later one.
-  const others = opened.use(await open(emulator, PATIENT));
-  await others.put('configuration', 'warm', {});
-  await others.delete('configuration', 'warm');
   const records = opened.use(await open(proxy.host, bounds));
   proxy.resetCounts();
   const resources = opened.move();

@@ -50,6 +50,7 @@ export class Barriers {
 export function heldObjects(objects: ObjectStore, barriers: Barriers): ObjectStore {
   return {
     put: (key, body, options) => objects.put(key, body, options),
+    putUnless: (...parameters) => objects.putUnless(...parameters),
     async get(key) {
       await barriers.beforeGet.pass();
       const stored = await objects.get(key);

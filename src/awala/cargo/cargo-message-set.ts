@@ -28,6 +28,8 @@ export type CargoItemKind =
   /** Anything else: to be skipped. */
   | 'unknown';
 
+const EMPTY = Buffer.alloc(0);
+
 /** One message in cargo, told by its first octets only: it may still be malformed. */
 export interface CargoItem {
   readonly kind: CargoItemKind;
@@ -103,7 +105,8 @@ export function writeCargoMessageSet(items: readonly Buffer[]): Buffer {
 
 /** As `writeCargoMessageSet`, in pieces, among them the messages themselves. */
 export function cargoMessageSetPieces(items: readonly Buffer[]): Buffer[] {
-  const pieces: Buffer[] = [];
+  // The first is the header of all, known in the end.
+  const pieces: Buffer[] = [EMPTY];
   let length = 0;
   for (const item of items) {
     pieces.push(header(Tag.OCTET_STRING, item.length), item);
@@ -113,7 +116,8 @@ export function cargoMessageSetPieces(items: readonly Buffer[]): Buffer[] {
   if (items.length > MAX_CARGO_ITEMS || start.length + length > MAX_CARGO_MESSAGE_SET_OCTETS) {
     throw new AwalaError('MESSAGE_TOO_LARGE', `${items.length} messages of ${length} octets are too much for a cargo`);
   }
-  return [start, ...pieces];
+  pieces[0] = start;
+  return pieces;
 }
 
 /** What `read` gives, or undefined when its input is refused. */

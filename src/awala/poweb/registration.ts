@@ -9,7 +9,7 @@ import { context, contextConstructed, Tag } from '../asn1/tags.ts';
 import { readVisibleString } from '../asn1/values.ts';
 import { primitive, sequence, visibleString } from '../asn1/writer.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
-import { isDomainName, MAX_DOMAIN_NAME_LENGTH } from '../internet-address.ts';
+import { isInternetAddress, MAX_INTERNET_ADDRESS_LENGTH } from '../internet-address.ts';
 import { type Certificate, readCertificate } from '../pki/certificate.ts';
 import { type PublicSessionKey, readPublicSessionKey, writePublicSessionKey } from '../session-key.ts';
 
@@ -51,8 +51,8 @@ export function readRegistration(bytes: Buffer): Registration {
     const fields = readBer(bytes, Tag.SEQUENCE).children();
     const nodeCertificate = readCertificate(fields.string(context(0)).octets());
     const gatewayCertificate = readCertificate(fields.string(context(1)).octets());
-    const internetAddress = readVisibleString(fields.string(context(2)), MAX_DOMAIN_NAME_LENGTH);
-    if (!isDomainName(internetAddress)) {
+    const internetAddress = readVisibleString(fields.string(context(2)), MAX_INTERNET_ADDRESS_LENGTH);
+    if (!isInternetAddress(internetAddress)) {
       throw new AwalaError('REGISTRATION_MALFORMED', `"${internetAddress}" is not a domain name`);
     }
     const sessionKey = fields.optional(contextConstructed(3));

@@ -7,7 +7,7 @@ import { readDateTime } from '../asn1/time.ts';
 import { readVisibleString } from '../asn1/values.ts';
 import { readSignedData, type SignedData, verifySignedData } from '../cms/signed-data.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
-import { isDomainName } from '../internet-address.ts';
+import { isInternetAddress } from '../internet-address.ts';
 import { MESSAGE_PREFIX_OCTETS, messageType } from '../message-prefix.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { CertificateCache } from '../pki/certificate-cache.ts';
@@ -223,7 +223,7 @@ function readRecipient(fields: BerCursor): Recipient {
   }
   const internetAddress = readVisibleString(fields.string(context(1)), MAX_ADDRESS_LENGTH);
   fields.finish();
-  if (!isDomainName(internetAddress)) {
+  if (!isInternetAddress(internetAddress)) {
     throw malformed("recipient's Internet address is not a domain name");
   }
   return { id, internetAddress };

@@ -5,7 +5,7 @@ import { context, contextConstructed, Tag } from '../asn1/tags.ts';
 import { constructed, dateTime, header, integer, visibleString } from '../asn1/writer.ts';
 import { type Signer, signData } from '../cms/sign.ts';
 import { AwalaError, refusingAs } from '../errors.ts';
-import { isDomainName } from '../internet-address.ts';
+import { isInternetAddress } from '../internet-address.ts';
 import { messagePrefix } from '../message-prefix.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { MAX_PAYLOAD_LENGTH, MAX_TTL, RamfType, type Recipient } from './ramf-message.ts';
@@ -66,7 +66,7 @@ function checkFields({ recipient, messageId, ttl, payload }: RamfFields): void {
   if (!/^0[a-f0-9]{1,1023}$/.test(recipient.id)) {
     throw new AwalaError('RAMF_MALFORMED', "RAMF message: recipient's id is not a node id");
   }
-  if (recipient.internetAddress !== undefined && !isDomainName(recipient.internetAddress)) {
+  if (recipient.internetAddress !== undefined && !isInternetAddress(recipient.internetAddress)) {
     throw new AwalaError('RAMF_MALFORMED', "RAMF message: recipient's Internet address is not a domain name");
   }
   if (!/^[ -~]{0,64}$/.test(messageId)) {

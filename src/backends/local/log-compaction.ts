@@ -18,7 +18,7 @@ const LEAST_LIVE_SHARE = 0.6;
 /** A segment that is still written to is left alone while it has less. */
 const LEAST_SEALED_OCTETS = 8 * 1024 * 1024;
 /** Bodies that are moved at a time. */
-const BATCH_RECORDS = 64;
+const BATCH_RECORDS = 256;
 const BATCH_OCTETS = 4 * 1024 * 1024;
 
 interface Parts {

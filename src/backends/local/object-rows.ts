@@ -32,7 +32,7 @@ type EntryRow = readonly [
 
 /** @returns undefined when the row is damaged */
 export function entryOfRow(row: Tuple): ObjectEntry | undefined {
-  const [id, key, expiry, size, metadata, bodyChecksum, expected] = row as EntryRow;
+  const { 0: id, 1: key, 2: expiry, 3: size, 4: metadata, 5: bodyChecksum, 6: expected } = row as EntryRow;
   if (entryChecksum({ id, key, expiry, size, metadata, bodyChecksum }) !== expected) {
     return undefined;
   }
@@ -69,7 +69,8 @@ export function entryChecksum(entry: {
   readonly bodyChecksum: number;
 }): number {
   const { id, key, expiry, size, metadata, bodyChecksum } = entry;
-  return checksum(id, key, expiry, size, metadata, bodyChecksum);
+  // In one string, as `checksum` would join them.
+  return checksum(`${id}\0${key}\0${expiry}\0${size}\0${metadata}\0${bodyChecksum}`);
 }
 
 export function objectOf({ key, version, arrival, expiry, size, metadata }: ObjectEntry, body: Buffer): StoredObject {

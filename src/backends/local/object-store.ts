@@ -13,8 +13,8 @@ import { DELETE, MOST_BODY_OCTETS, MOST_HEAD_OCTETS, type Place, PUT } from './l
 import type { MessageLog } from './message-log.ts';
 import { newestKeys } from './newest-objects.ts';
 import { deleteExpired } from './object-expiry.ts';
+import { AFTER_ALL, requireKey, requirePrefix } from './object-keys.ts';
 import {
-  ENTRY_COLUMNS,
   entryChecksum,
   entryOfRow,
   idOf,
@@ -24,6 +24,7 @@ import {
   objectOf,
   versionOf,
 } from './object-rows.ts';
+import { ENTRY, FIRST_PAGE, NEXT_PAGE, PAGE_ENTRIES, PLACE_OF_VERSION } from './object-statements.ts';
 import type { Quarantine } from './quarantine.ts';
 import { readSmall } from './read-small.ts';
 import type { Tuple } from './reader.ts';
@@ -33,13 +34,8 @@ import { isDiskError } from './segment-reader.ts';
 import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
 import { listUnread, readAgain } from './unread-stretches.ts';
+import { WatchedKeys } from './watched-keys.ts';
 
-/** Entries a page of `list`: read in well under a millisecond. */
-const PAGE_ENTRIES = 256;
-/** Sorts after every character that keys may have. */
-const AFTER_ALL = '\x7f';
-const KEY_PATTERN = /^[\x20-\x7e]{1,512}$/;
-const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
 interface ObjectStoreParts {
   readonly files: StoreFiles;
   readonly log: MessageLog;
@@ -60,6 +56,8 @@ export class LocalObjectStore implements ObjectStore {
   private readonly recent: RecentChanges;
   private readonly lately: LatelyPut;
   private readonly mending: RowMending;
+  private readonly changes = new WatchedKeys();
+  private lastPut: Promise<void> = Promise.resolve();
 
   private constructor(parts: ObjectStoreParts, { feed, recent, ticks }: Opened) {
     this.files = parts.files;
@@ -100,13 +98,41 @@ export class LocalObjectStore implements ObjectStore {
     return new LocalObjectStore(parts, { feed, recent, ticks });
   }
 
-  async put(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
-    if (!KEY_PATTERN.test(key)) {
-      throw new TypeError('An object key is 1 to 512 printable ASCII characters');
-    }
+  async put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry> {
+    requireKey(key);
     if (this.feed.isBehind) {
       await this.feed.catchUp();
     }
+    return this.append(key, body, options);
+  }
+
+  async putUnless(
+    key: string,
+    body: Uint8Array,
+    options: PutOptions,
+    stays: (there: ObjectEntry) => boolean,
+  ): Promise<ObjectEntry | undefined> {
+    requireKey(key);
+    for (;;) {
+      if (this.feed.isBehind) {
+        await this.feed.catchUp();
+      }
+      const watch = this.changes.watch(key);
+      try {
+        // What was put before is known then, and what is put meanwhile is told.
+        await this.lastPut.catch(() => undefined);
+        const there = await this.find(key);
+        if (!watch.hasCome) {
+          return there && stays(there) ? undefined : await this.append(key, body, options);
+        }
+      } finally {
+        this.changes.leave(watch);
+      }
+    }
+  }
+
+  /** Waits for nothing before it is in the order of the log. */
+  private append(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
     const id = this.ticks.next();
     const expiryMs = Math.floor(expiry);
     const metadataJson = JSON.stringify(metadata);
@@ -118,7 +144,8 @@ export class LocalObjectStore implements ObjectStore {
       throw new TypeError('Metadata of an object are a few short strings, and its body is at most 512 MiB');
     }
     const entry = { key, version: versionOf(id), arrival: tickToMs(id), expiry: expiryMs, size, metadata };
-    await this.log.append(head, {
+    this.changes.note(key);
+    const put = this.log.append(head, {
       body,
       takesRoom: true,
       onWritten: (place) => {
@@ -128,7 +155,8 @@ export class LocalObjectStore implements ObjectStore {
         this.feed.add(head, place, size, change);
       },
     });
-    return entry;
+    this.lastPut = put;
+    return put.then(() => entry);
   }
 
   async get(key: string, listed?: ObjectEntry): Promise<StoredObject | undefined> {
@@ -200,9 +228,7 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async *listPages(prefix: string): AsyncIterable<readonly ObjectEntry[]> {
-    if (!PREFIX_PATTERN.test(prefix)) {
-      throw new TypeError('A prefix is up to 512 printable ASCII characters');
-    }
+    requirePrefix(prefix);
     await this.feed.whenRestored();
     // What the index does not have now it may have before we get there: it is told from memory, once.
     const recent = new Set<string>();
@@ -283,6 +309,7 @@ export class LocalObjectStore implements ObjectStore {
   private async deleteVersion(key: string, id: number): Promise<boolean> {
     const before = this.recent.get(key);
     this.lately.forget(key);
+    this.changes.note(key);
     // Gone for readers from now on, so that one of several who delete it at once is told that it did.
     const change = this.recent.set(key, undefined);
     const head = JSON.stringify([DELETE, id, key]);
@@ -361,12 +388,6 @@ interface Opened {
   readonly recent: RecentChanges;
   readonly ticks: Ticks;
 }
-
-/** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
-const PLACE_OF_VERSION = 'SELECT place, body_checksum FROM entries WHERE id = ? AND key = ?';
-const ENTRY = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`;
-const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
-const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 
 /** As it was put: whoever gave it back to us may have added to it. */
 function entryOf({ key, version, arrival, expiry, size, metadata }: ObjectEntry): ObjectEntry {

@@ -61,23 +61,30 @@ async function readSome(
   indexes: readonly number[],
   found: (StoredObject | undefined)[],
 ): Promise<void> {
-  const ids = indexes.map((index) => idOf((listed[index] as ObjectEntry).version));
-  const unused = Array<number>(AT_ONCE - ids.length).fill(NONE);
-  const rows = (await files.readTuples('objects', PLACES, ...ids, ...unused)) as unknown as readonly PlaceRow[];
-  const byId = new Map(rows.map((row) => [row[0], row]));
+  const ids = Array<number>(AT_ONCE).fill(NONE);
+  for (let at = 0; at < indexes.length; at++) {
+    ids[at] = idOf((listed[indexes[at] as number] as ObjectEntry).version);
+  }
+  const rows = (await files.readTuples('objects', PLACES, ...ids)) as unknown as readonly PlaceRow[];
+  const byId = new Map<number, PlaceRow>();
+  for (const row of rows) {
+    byId.set(row[0], row);
+  }
   const wanted: { index: number; place: Place; octets: number; bodyChecksum: number }[] = [];
-  for (const [at, index] of indexes.entries()) {
+  for (let at = 0; at < indexes.length; at++) {
+    const index = indexes[at] as number;
     const { key, version, size: octets } = listed[index] as ObjectEntry;
     const change = recent.get(key);
-    const [, place = null, bodyChecksum = 0] = byId.get(ids[at] as number) ?? [];
+    const row = byId.get(ids[at] as number);
     if (change?.put?.entry.version === version) {
       wanted.push({ index, place: change.put.place, octets, bodyChecksum: change.put.bodyChecksum });
-    } else if (!change && place !== null) {
-      wanted.push({ index, place, octets, bodyChecksum });
+    } else if (!change && row && row[1] !== null) {
+      wanted.push({ index, place: row[1], octets, bodyChecksum: row[2] });
     }
   }
   const bodies = log.segments.readTogether(wanted);
-  for (const [at, { index, octets, bodyChecksum }] of wanted.entries()) {
+  for (let at = 0; at < wanted.length; at++) {
+    const { index, octets, bodyChecksum } = wanted[at] as (typeof wanted)[number];
     const body = bodies[at];
     if (body?.length === octets && checksum(body) === bodyChecksum) {
       found[index] = objectOf(listed[index] as ObjectEntry, body);

@@ -84,7 +84,7 @@ export function* readSegment(
   }
   const marker = readMarker(fd);
   if (!marker) {
-    onDamage({ from: 0, to: end, isUnreadable: true });
+    onDamage({ from, to: end, isUnreadable: true });
     return;
   }
   const window = new Window(fd, end);
@@ -176,6 +176,8 @@ class Window {
   /** Those that cannot be read. */
   private readonly gaps: { from: number; to: number }[] = [];
   private failures = 0;
+  /** Used again for each piece: fresh memory costs as much as reading into it. */
+  private memory = Buffer.alloc(0);
   private octets = Buffer.alloc(0);
   private start = 0;
 
@@ -189,7 +191,10 @@ class Window {
     const wanted = Math.max(0, Math.min(length, this.end - start));
     if (start < this.start || start + wanted > this.start + this.octets.length) {
       const size = Math.min(Math.max(wanted, WINDOW_OCTETS), this.end - start);
-      const octets = Buffer.allocUnsafe(size);
+      if (size > this.memory.length) {
+        this.memory = Buffer.allocUnsafeSlow(size);
+      }
+      const octets = this.memory.subarray(0, size);
       this.octets = octets.subarray(0, this.fill(octets, start));
       this.start = start;
     }

@@ -235,6 +235,7 @@ export class StoreFiles {
     this.isClosed = true;
     for (const name of ['objects', 'records'] as const) {
       this.readers[name]?.close();
+      delete this.readers[name];
     }
     if (this.dead) {
       return;

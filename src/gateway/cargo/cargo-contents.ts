@@ -165,7 +165,9 @@ export class CargoContents {
     if (expiry <= this.parts.clock.now()) {
       return undefined;
     }
-    return { bytes, expiry, digest, ids: { ...storedParcelIds(stored), peer: this.peer }, arrival };
+    const ids = storedParcelIds(stored);
+    ids.peer = this.peer;
+    return { bytes, expiry, digest, ids, arrival };
   }
 
   /** @param digest is made only when there is something to compare it with: there are many parcels */

@@ -7,7 +7,7 @@
 import type { ParcelCollectionAck } from '../../awala/cargo/parcel-collection-ack.ts';
 import { MAX_TTL } from '../../awala/ramf/ramf-message.ts';
 import { type ParcelName, parcelDigest } from '../parcel-at-rest.ts';
-import type { Clock, Meters, Records } from '../ports.ts';
+import type { Clock, Meters, Records, StoredRecord } from '../ports.ts';
 import { Quota } from '../quota.ts';
 import { SECOND } from '../time.ts';
 
@@ -16,9 +16,15 @@ const MAX_OWED = 100_000;
 
 const KIND = 'collected-parcels';
 
+/** Of SHA-256. */
+const DIGEST_OCTETS = 32;
+
+/** Versions of one parcel that are known again; of more, the latest. */
+const VERSIONS = 8;
+
 /** A parcel that came in cargo. */
 export interface CollectedParcel extends ParcelName {
-  /** SHA-256 of its octets, or what else tells one version of it from another. */
+  /** SHA-256 of its octets. */
   readonly content: Buffer;
   /** Milliseconds since the epoch. */
   readonly expiry: number;
@@ -52,8 +58,7 @@ export class CollectedParcels {
 
   /** Whether exactly this parcel of `peer` was taken from cargo before. @throws StoreError */
   async includes(peer: string, { content, ...name }: ParcelName & { content: Buffer }): Promise<boolean> {
-    const record = await this.records.get(KIND, `${peer}/${parcelDigest(name)}`);
-    return record !== undefined && content.equals(record.fields['content'] as Uint8Array);
+    return versionsIn(await this.records.get(KIND, `${peer}/${parcelDigest(name)}`)).some((one) => one.equals(content));
   }
 
   /** Whether `peer` is owed the acknowledgement of a parcel, whatever its octets were. @throws StoreError */
@@ -77,8 +82,14 @@ export class CollectedParcels {
     if (!(await this.quota.reserve(peer, 0))) {
       return false;
     }
+    const key = `${peer}/${parcelDigest({ sender, recipient, messageId })}`;
     const fields = { sender, recipient, messageId, content, collected: now, end };
-    await this.records.put(KIND, `${peer}/${parcelDigest({ sender, recipient, messageId })}`, fields, end);
+    // Nearly always the first of its name, which takes no look.
+    if (!(await this.records.create(KIND, key, fields, end))) {
+      const before = versionsIn(await this.records.get(KIND, key)).filter((one) => !one.equals(content));
+      const all = Buffer.concat([...before.slice(1 - VERSIONS), content]);
+      await this.records.put(KIND, key, { ...fields, content: all }, end);
+    }
     return true;
   }
 
@@ -102,4 +113,12 @@ export class CollectedParcels {
       yield { size: 0 };
     }
   }
+}
+
+/** SHA-256 of each version, one after another in a field. */
+function versionsIn(record: StoredRecord | undefined): Buffer[] {
+  const octets = Buffer.from((record?.fields['content'] as Uint8Array | undefined) ?? []);
+  return Array.from({ length: octets.length / DIGEST_OCTETS }, (_, index) =>
+    octets.subarray(index * DIGEST_OCTETS, (index + 1) * DIGEST_OCTETS),
+  );
 }

@@ -4,7 +4,7 @@
 
 /** Times are in milliseconds. */
 export interface CogRpcLimits {
-  /** Connections open at once: the neighbourhood with most loses its oldest before there are so many. */
+  /** Connections open at once; then the neighbourhood with most loses its oldest to one with fewer. */
   readonly maxConnections: number;
   /** Connections open at once from one neighbourhood of addresses (a /24, a /56); 0 is no limit. */
   readonly maxConnectionsPerAddress: number;
@@ -34,8 +34,8 @@ export interface CogRpcLimits {
 }
 
 export const DEFAULT_COGRPC_LIMITS: CogRpcLimits = {
-  maxConnections: 2000,
-  maxConnectionsPerAddress: 500,
+  maxConnections: 1000,
+  maxConnectionsPerAddress: 250,
   maxCallsPerConnection: 8,
   maxCalls: 32,
   maxCallsPerAddress: 16,

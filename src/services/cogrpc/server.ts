@@ -221,8 +221,6 @@ export class CogRpcServer implements Service {
           handshakeTimeout: limits.handshakeTimeout,
         })
       : createServer();
-    server.maxConnections = limits.maxConnections;
-    server.on('drop', () => sockets.tellOfDrop());
     server.on('connection', (socket: Socket) => {
       if (!sockets.add(socket)) {
         socket.destroy();

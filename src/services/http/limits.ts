@@ -4,7 +4,7 @@
 
 /** Times are in milliseconds. */
 export interface HttpLimits {
-  /** Connections open at once, collections among them; further ones are dropped. */
+  /** Connections open at once, collections among them; then the neighbourhood with most strangers makes room. */
   readonly maxConnections: number;
   /** Those from one /24 or /56, of clients that have not proved who they are; 0 is no limit. */
   readonly maxConnectionsPerAddress: number;

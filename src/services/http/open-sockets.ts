@@ -3,7 +3,7 @@
  * request accounts for.
  *
  * A client that has proved who it is no longer counts against its neighbourhood, since thousands of phones may share one,
- * but against itself: who registers may open connections, too. When there is hardly room for more, the neighbourhood with
+ * but against itself: who registers may open connections, too. When there is no room for more, the neighbourhood with
  * most strangers makes it. Headers and handshakes that come but never end are held in memory by the parsers, so that
  * their sum is bounded: when it is passed, those who sent most are cut.
  */
@@ -34,7 +34,7 @@ interface Connection {
 }
 
 export interface OpenSocketsParts {
-  /** Connections that there may be; the server takes no more. */
+  /** Connections that there may be. */
   readonly most: number;
   /** Connections of strangers that one neighbourhood may have; 0 is no limit. */
   readonly maxPerAddress: number;
@@ -74,17 +74,24 @@ export class OpenSockets {
     return this.sockets.keys();
   }
 
-  /** @returns false when its neighbourhood has too many; it is then not added */
+  /**
+   * Adds a connection; where there is no room, the neighbourhood with most strangers loses its oldest to one with fewer.
+   *
+   * @returns false when its neighbourhood has too many, or there is no room; it is then not added
+   */
   add(socket: Socket): boolean {
     const address = socket.remoteAddress ?? '';
     const isProxy = this.parts.isTrustedProxy(address);
+    if (!this.hasRoom(isProxy ? 0 : this.neighbourhoods.sizeOf(address))) {
+      this.tellOfDrop();
+      return false;
+    }
     const neighbourhood = isProxy ? undefined : this.neighbourhoods.enter(address, socket);
     if (!isProxy && !neighbourhood) {
       this.tellOfDrop();
       return false;
     }
     this.sockets.set(socket, { isProxy, neighbourhood, owner: undefined, isProven: false, accounted: 0 });
-    this.keepRoom();
     return true;
   }
 
@@ -166,15 +173,6 @@ export class OpenSockets {
     return this.sockets.get(this.tcpSocket(socket))?.isProven ?? false;
   }
 
-  /** A connection is dropped, since too many are open. */
-  tellOfDrop(): void {
-    const now = performance.now();
-    if (now >= this.quietUntil) {
-      this.quietUntil = now + DROP_LOG_INTERVAL;
-      this.parts.log.warn({ connections: this.size }, 'Connections are dropped: too many are open');
-    }
-  }
-
   close(): void {
     clearInterval(this.timer);
   }
@@ -183,14 +181,31 @@ export class OpenSockets {
     return this.below.get(socket) ?? socket;
   }
 
-  /** Keeps a place free while any neighbourhood has several strangers: the oldest of those who have most goes. */
-  private keepRoom(): void {
-    const members = this.neighbourhoods.largest?.members;
-    if (members && members.size > 1 && this.sockets.size >= this.parts.most) {
-      const [oldest] = members;
-      this.tellOfDrop();
-      oldest?.destroy();
+  /** A connection is dropped, since too many are open. */
+  private tellOfDrop(): void {
+    const now = performance.now();
+    if (now >= this.quietUntil) {
+      this.quietUntil = now + DROP_LOG_INTERVAL;
+      this.parts.log.warn({ connections: this.size }, 'Connections are dropped: too many are open');
     }
+  }
+
+  /** Whether there is room for one more of a neighbourhood with so many, if need be in the place of another. */
+  private hasRoom(own: number): boolean {
+    if (this.sockets.size < this.parts.most) {
+      return true;
+    }
+    const members = this.neighbourhoods.largest?.members;
+    if (!members || members.size <= own + 1) {
+      return false;
+    }
+    const [oldest] = members as Iterable<Socket>;
+    if (oldest) {
+      this.tellOfDrop();
+      this.delete(oldest);
+      oldest.destroy();
+    }
+    return true;
   }
 
   private leave(socket: Socket, connection: Connection): void {

@@ -285,7 +285,6 @@ export class HttpServer implements Service {
           handler,
         )
       : createServer(options, handler);
-    server.maxConnections = limits.maxConnections;
     server.on('checkContinue', (request, response) => {
       this.bodies.expect(request, response);
       handler(request, response);
@@ -324,7 +323,6 @@ export class HttpServer implements Service {
       }
     });
     server.on('secureConnection', (socket: Socket) => sockets.secure(socket));
-    server.on('drop', () => sockets.tellOfDrop());
   }
 
   /** Answers what never became a request: broken or oversized headers, or a request that took too long. */

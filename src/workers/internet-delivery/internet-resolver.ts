@@ -2,6 +2,7 @@
  * From an Awala Internet address to the hosts that take its parcels, and from those to network addresses.
  */
 import { isIP } from 'node:net';
+import { MAX_INTERNET_ADDRESS_LENGTH } from '../../awala/internet-address.ts';
 import type { DnsAnswer } from '../../dns/dns-message.ts';
 import { DeliveryFault } from '../../gateway/delivery-fault.ts';
 import { orderServices, type ServiceRecord } from '../../gateway/service-order.ts';
@@ -13,8 +14,6 @@ const HTTPS_PORT = 443;
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 /** Two labels or more, the last of which is not a number: in one look, as each parcel asks. */
 const DOMAIN_NAME = /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
-/** With the service before it, a name must not be longer than DNS allows. */
-const MOST_OCTETS = 253 - SERVICE.length - 1;
 
 /** Hosts of one address that are considered. */
 const MOST_HOSTS = 16;
@@ -106,7 +105,7 @@ export class InternetResolver {
 }
 
 function isDomainName(text: string): boolean {
-  return text.length <= MOST_OCTETS && DOMAIN_NAME.test(text);
+  return text.length <= MAX_INTERNET_ADDRESS_LENGTH && DOMAIN_NAME.test(text);
 }
 
 function hostAt(name: string, port: number): Host {

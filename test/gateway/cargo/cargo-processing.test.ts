@@ -186,8 +186,8 @@ describe('Cargo', () => {
     await cargo.delivery.deliver(await sender.cargo(parcels), { trace: 'a' });
     let puts = 0;
     const { objects } = room.backends;
-    const put = objects.put.bind(objects);
-    objects.put = (...parameters: Parameters<ObjectStore['put']>) =>
+    const put = objects.putUnless.bind(objects);
+    objects.putUnless = (...parameters: Parameters<ObjectStore['putUnless']>) =>
       ++puts === 20 ? Promise.reject(new StoreError('STORE_AWAY', 'away')) : put(...parameters);
     await assert.rejects(openAll(cargo), { code: 'STORE_AWAY' });
     assert.equal((await Array.fromAsync(objects.list('cargo/'))).length, 1);

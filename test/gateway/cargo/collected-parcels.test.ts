@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { CollectedParcels } from '../../../src/gateway/cargo/collected-parcels.ts';
 import { openGatewayRoom } from '../../support/gateway-room.ts';
@@ -6,6 +7,8 @@ import { openGatewayRoom } from '../../support/gateway-room.ts';
 const DAY = 86_400_000;
 const PEER = `0${'a'.repeat(64)}`;
 const OTHER_PEER = `0${'b'.repeat(64)}`;
+
+const digest = (text: string) => hash('sha256', text, 'buffer');
 
 describe('Acknowledgements owed to a private gateway', () => {
   test('are bounded, and make room as they expire', async () => {
@@ -17,7 +20,7 @@ describe('Acknowledgements owed to a private gateway', () => {
       sender: 'sender',
       recipient: 'recipient',
       messageId,
-      content: Buffer.from(messageId),
+      content: digest(messageId),
       expiry: clock.now() + DAY,
     });
     assert.equal(await collected.add(PEER, parcel('1')), true);
@@ -33,7 +36,7 @@ describe('Acknowledgements owed to a private gateway', () => {
     const { records, meters } = room.backends;
     const { clock } = room;
     const collected = new CollectedParcels({ records, meters, clock });
-    const name = { sender: 'sender', recipient: 'recipient', messageId: 'a', content: Buffer.from('a') };
+    const name = { sender: 'sender', recipient: 'recipient', messageId: 'a', content: digest('a') };
     await collected.add(PEER, { ...name, expiry: clock.now() + 10_000 * DAY });
     await collected.add(PEER, { ...name, messageId: 'b', expiry: clock.now() - 1 });
     const owed = await Array.fromAsync(collected.owedTo(PEER));
@@ -43,6 +46,13 @@ describe('Acknowledgements owed to a private gateway', () => {
     );
     assert.equal(await collected.includes(PEER, name), true);
     assert.equal(await collected.includes(OTHER_PEER, name), false);
-    assert.equal(await collected.includes(PEER, { ...name, content: Buffer.from('other') }), false);
+    assert.equal(await collected.includes(PEER, { ...name, content: digest('other') }), false);
+    for (let version = 0; version < 8; version++) {
+      await collected.add(PEER, { ...name, content: digest(`${version}`), expiry: clock.now() + DAY });
+    }
+    assert.equal(await collected.includes(PEER, { ...name, content: digest('0') }), true);
+    assert.equal(await collected.includes(PEER, { ...name, content: digest('7') }), true);
+    // There is an end to what is remembered.
+    assert.equal(await collected.includes(PEER, name), false);
   });
 });

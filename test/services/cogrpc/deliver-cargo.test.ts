@@ -22,6 +22,7 @@ function failingPuts(fails: (number: number) => boolean, code: StoreError['code'
   return (objects: ObjectStore): ObjectStore => ({
     put: (...parameters) =>
       fails(++number) ? Promise.reject(new StoreError(code, 'No store today')) : objects.put(...parameters),
+    putUnless: (...parameters) => objects.putUnless(...parameters),
     get: (key) => objects.get(key),
     find: (key) => objects.find(key),
     list: (prefix) => objects.list(prefix),
@@ -66,6 +67,7 @@ describe('Acknowledgements of cargo', () => {
           stored.add(key);
           return entry;
         },
+        putUnless: (...parameters) => objects.putUnless(...parameters),
         get: (key) => objects.get(key),
         find: (key) => objects.find(key),
         list: (prefix) => objects.list(prefix),
@@ -148,6 +150,7 @@ describe('A call of a courier', () => {
           inHand--;
           return entry;
         },
+        putUnless: (...parameters) => objects.putUnless(...parameters),
         get: (key) => objects.get(key),
         find: (key) => objects.find(key),
         list: (prefix) => objects.list(prefix),

@@ -209,6 +209,7 @@ describe('A collection whose store fails', () => {
     await using door = await openCollectionDoor({
       objects: (objects) => ({
         put: (key, body, options) => objects.put(key, body, options),
+        putUnless: (...parameters) => objects.putUnless(...parameters),
         get: (key) => objects.get(key),
         find: (key) => objects.find(key),
         list: (prefix) => objects.list(prefix),
@@ -232,6 +233,7 @@ describe('A collection whose store fails', () => {
     await using door = await openCollectionDoor({
       objects: (objects) => ({
         put: (key, body, options) => objects.put(key, body, options),
+        putUnless: (...parameters) => objects.putUnless(...parameters),
         get: (key) => objects.get(key),
         find: (key) => objects.find(key),
         // biome-ignore lint/correctness/useYield: it fails before its first entry

@@ -82,16 +82,20 @@ suite('Strangers', () => {
   test('make room for others where there is none: the oldest of the network that has most', async (t) => {
     const { url } = await startSmallServer(t, { limits: { maxConnections: 4 } });
     const many: RawConnection[] = [];
-    for (let number = 0; number < 3; number++) {
+    for (let number = 0; number < 4; number++) {
       many.push(await connectFrom(t, url, FAR));
       assert.ok(await isServed(many[number] as RawConnection));
     }
-    const near = await connectFrom(t, url, NEIGHBOURS[0] as string);
-    await many[0]?.closed();
-    assert.ok(await isServed(near));
-    const third = await connectFrom(t, url, '127.3.1.1');
-    await many[1]?.closed();
-    for (const connection of [near, third, many[2] as RawConnection]) {
+    assert.ok(!(await isServed(await connectFrom(t, url, FAR))), 'of the same network');
+    const others: RawConnection[] = [];
+    for (const address of ['127.3.1.1', '127.4.1.1', '127.5.1.1']) {
+      const other = await connectFrom(t, url, address);
+      assert.ok(await isServed(other), address);
+      await many[others.length]?.closed();
+      others.push(other);
+    }
+    assert.ok(!(await isServed(await connectFrom(t, url, '127.6.1.1'))), 'where nobody has more than one');
+    for (const connection of [...others, many[3] as RawConnection]) {
       assert.ok(await isServed(connection));
     }
   });

@@ -84,7 +84,28 @@ export class GcsObjectStore implements ObjectStore {
     this.maxAge = maxAge;
   }
 
-  async put(key: string, body: Uint8Array, { expiry, metadata = {} }: PutOptions): Promise<ObjectEntry> {
+  async put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry> {
+    return (await this.putWhere(key, body, options)) as ObjectEntry;
+  }
+
+  putUnless(
+    key: string,
+    body: Uint8Array,
+    options: PutOptions,
+    stays: (there: ObjectEntry) => boolean,
+  ): Promise<ObjectEntry | undefined> {
+    return this.putWhere(key, body, options, (found) => {
+      const there = readEntry(found);
+      return there !== undefined && !this.isExpired(there) && stays(there);
+    });
+  }
+
+  private async putWhere(
+    key: string,
+    body: Uint8Array,
+    { expiry, metadata = {} }: PutOptions,
+    stays?: (there: ObjectResource) => boolean,
+  ): Promise<ObjectEntry | undefined> {
     if (!KEY_PATTERN.test(key)) {
       throw new TypeError('An object key is 1 to 512 printable ASCII characters, without "{{"');
     }
@@ -99,11 +120,11 @@ export class GcsObjectStore implements ObjectStore {
     const checksum = checksumOf(body);
     // The only copy of the body: the caller may reuse its buffer.
     const upload = writeUpload(body, checksum, custom);
-    const object = { key, upload, checksum, custom, began: performance.now() };
-    const { version, storedAt } = await this.afterOthers(key, () =>
+    const object = { key, upload, checksum, custom, began: performance.now(), stays };
+    const stored = await this.afterOthers(key, () =>
       this.bounded('put', (signal) => this.upload(object, signal), body.length),
     );
-    return { ...entry, version, storedAt };
+    return stored && { ...entry, ...stored };
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
@@ -189,10 +210,17 @@ export class GcsObjectStore implements ObjectStore {
     return this.bounded('get', () => readNote(this.bucket, key));
   }
 
-  /** @returns the generation, and when it came by the service's clock */
-  private async upload(object: NewObject, signal: AbortSignal): Promise<{ version: string; storedAt: number }> {
+  /** @returns the generation, and when it came by the service's clock; undefined where what was there stays */
+  private async upload(
+    object: NewObject,
+    signal: AbortSignal,
+  ): Promise<{ version: string; storedAt: number } | undefined> {
     const { key, checksum } = object;
-    const { generation, crc32c: kept, timeCreated = '' } = await putObject(this.bucket, object, signal);
+    const stored = await putObject(this.bucket, object, signal);
+    if (!stored) {
+      return undefined;
+    }
+    const { generation, crc32c: kept, timeCreated = '' } = stored;
     if (generation === undefined || kept !== checksum) {
       if (generation !== undefined) {
         await this.delete(key, `${generation}`);

@@ -40,6 +40,8 @@ export interface NewObject {
   readonly custom: WrittenMetadata;
   /** When it was given to the store, as `performance.now()` told. */
   readonly began: number;
+  /** Asked of what is under the key, which is not replaced then; without it, what may be newer is not. */
+  readonly stays?: ((there: ObjectResource) => boolean) | undefined;
 }
 
 /** The body of a request that uploads an object. */
@@ -69,10 +71,15 @@ export function writeUpload(body: Uint8Array, checksum: string, custom: WrittenM
  * Puts the object, and tries again after faults.
  *
  * @param signal gives up: nothing is asked for any more, and what is under way is broken off
- * @returns what the service has under the key now
+ * @returns what the service has under the key now; undefined where what was there stays
  * @throws ApiError; StoreError STORE_AWAY, where something is in its place that may be newer
  */
-export async function putObject(bucket: Bucket, object: NewObject, signal: AbortSignal): Promise<ObjectResource> {
+export async function putObject(
+  bucket: Bucket,
+  object: NewObject,
+  signal: AbortSignal,
+): Promise<ObjectResource | undefined> {
+  const { stays } = object;
   let there = NOTHING;
   let isInDoubt = false;
   for (let repetitions = 0; ; ) {
@@ -85,7 +92,10 @@ export async function putObject(bucket: Bucket, object: NewObject, signal: Abort
           // It was stored, and only its answer was lost.
           return found;
         }
-        if (found && (isInDoubt || performance.now() - object.began > YOUTH)) {
+        if (found && stays?.(found)) {
+          return undefined;
+        }
+        if (found && !stays && (isInDoubt || performance.now() - object.began > YOUTH)) {
           throw new StoreError('STORE_AWAY', `Something else came under "${object.key}" in Cloud Storage meanwhile`);
         }
         there = `${found?.generation ?? NOTHING}`;

@@ -57,7 +57,7 @@ test('A newer version that is held by a process whose clock is slow takes the pl
   const { clock, before, behind } = processes;
   await before.mailboxes.put(MAILBOX, parcel('older', clock));
   clock.advance(SECOND);
-  await behind.held.hold(MAILBOX, SENDER, parcel('newer', clock), undefined);
+  await behind.held.hold(MAILBOX, SENDER, parcel('newer', clock), {});
   assert.equal(await behind.held.move(MAILBOX), 1);
   assert.equal(await bodyIn(behind), 'newer');
 });
@@ -65,7 +65,7 @@ test('A newer version that is held by a process whose clock is slow takes the pl
 test('An older version that is held by a process whose clock is fast gives way to the newer one', async () => {
   await using processes = await twoProcesses();
   const { clock, before, behind } = processes;
-  await before.held.hold(MAILBOX, SENDER, parcel('older', clock), undefined);
+  await before.held.hold(MAILBOX, SENDER, parcel('older', clock), {});
   clock.advance(SECOND);
   await behind.mailboxes.put(MAILBOX, parcel('newer', clock));
   assert.equal(await before.held.move(MAILBOX), 0);
