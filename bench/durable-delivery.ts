@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 
 import { type Row, runAlone } from './row.ts';
 import { sendAll } from './support/http-load.ts';
-import { cpuTime } from './support/process-cpu.ts';
+import { threadsCpuTime } from './support/process-cpu.ts';
 import { deliveryRequests, type Recipient, registerRecipient } from './support/recipients.ts';
 import { median } from './support/statistics.ts';
 import { spawnUnlimitedGateway } from './support/unlimited-gateway.ts';
@@ -75,18 +75,18 @@ async function warmUp(own: Server, floor: Server, recipient: Recipient): Promise
 }
 
 async function measure({ url, pid }: Server, requests: readonly Buffer[], connections: number): Promise<Round> {
-  const before = cpuTime(pid);
+  const before = threadsCpuTime(pid);
   const time = await sendAll(url, requests, connections);
   return {
     pace: (requests.length / time) * 1000,
-    cpu: ((cpuTime(pid) - before) * 1000) / requests.length,
+    cpu: ((threadsCpuTime(pid) - before) * 1000) / requests.length,
   };
 }
 
 function rowsOf(connections: number, rounds: readonly { own: Round; floor: Round }[]): Row[] {
   const name = `delivery, ${connections} ${connections === 1 ? 'connection' : 'connections'}`;
   const pace = median(rounds.map(({ own, floor }) => own.pace / floor.pace));
-  const cpu = median(rounds.map(({ own }) => own.cpu)) / median(rounds.map(({ floor }) => floor.cpu));
+  const cpu = median(rounds.map(({ own, floor }) => own.cpu / floor.cpu));
   return [
     { name, value: median(rounds.map(({ own }) => own.pace)), unit: 'parcels/s' },
     { name: `${name}: its floor`, value: median(rounds.map(({ floor }) => floor.pace)), unit: 'parcels/s' },

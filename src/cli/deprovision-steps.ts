@@ -17,7 +17,7 @@ import {
 import { databaseName, wantsOf } from '../provision/wants.ts';
 import { readEnvironmentFile } from './environment-file.ts';
 import { askFor } from './question.ts';
-import { asTyped, currentContext, leftCommand, stopCommand, stopEnvironment } from './stop-environment.ts';
+import { asTyped, leftCommand, stopCommand, stopEnvironment } from './stop-environment.ts';
 
 const FAULT = 1;
 const BAD_USAGE = 2;
@@ -52,7 +52,7 @@ export async function deprovision(options: DeprovisionOptions): Promise<number> 
   const atWork = await lives();
   for (const one of step ? [step] : REMOVAL_STEPS) {
     if (one === 'stop') {
-      await tellStop(environment, { atWork, helmfile });
+      tellStop(environment, { atWork, helmfile });
     } else {
       tell(one, environment, found, redis);
     }
@@ -99,17 +99,16 @@ async function livesOf(environment: Environment, found: Found): Promise<string[]
   );
 }
 
-async function tellStop(
+function tellStop(
   environment: Environment,
   { atWork, helmfile }: { atWork: readonly string[]; helmfile: string },
-): Promise<void> {
+): void {
   console.log(`stop:${atWork.length === 0 ? ' no process of the gateway is at work' : ''}`);
   for (const life of atWork) {
     console.log(`  at work: ${life}`);
   }
-  const context = await currentContext();
   console.log(`  run ${asTyped(stopCommand(environment, helmfile))}`);
-  console.log(`  in the cluster of the current context${context === undefined ? '' : `, ${context}`}`);
+  console.log('  if what is installed there is for this Internet address');
   console.log(`  wait until nobody is at work, nor anything left of ${asTyped(leftCommand(environment))}`);
 }
 

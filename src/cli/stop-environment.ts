@@ -8,6 +8,9 @@ import type { Environment } from '../provision/environment.ts';
 /** Between two looks, in milliseconds. */
 const LOOK = 1000;
 
+/** As helmfile.yaml names the release. */
+const RELEASE = 'app.kubernetes.io/instance=gateway';
+
 export interface StopParts {
   readonly environment: Environment;
   /** Path of the helmfile. */
@@ -19,25 +22,29 @@ export interface StopParts {
 }
 
 /** The command that takes the releases away, and with them pods, Services and load balancers. */
-export function stopCommand({ name }: Environment, helmfile: string): [string, ...string[]] {
-  return ['helmfile', '--file', helmfile, '--environment', name, 'destroy'];
+export function stopCommand(environment: Environment, helmfile: string): [string, ...string[]] {
+  const { name, context, namespace } = environment;
+  return [
+    ...['helmfile', '--file', helmfile, '--environment', name],
+    ...['--kube-context', context ?? 'CONTEXT', '--namespace', namespace, 'destroy'],
+  ] as [string, ...string[]];
 }
 
 /** The command that lists what is left in the cluster. */
-export function leftCommand({ namespace }: Environment): [string, ...string[]] {
-  // As helmfile.yaml names the release. The pod of `helm test` has ended, and stays: to Helm it is none of the release's.
-  const selector = 'app.kubernetes.io/instance=gateway,app.kubernetes.io/component!=doctor';
-  return [
-    'kubectl',
-    ...['--namespace', namespace, 'get', 'pods,services,ingresses'],
-    ...['--selector', selector, '--output', 'name'],
-  ];
+export function leftCommand(environment: Environment): [string, ...string[]] {
+  // The pod of `helm test` has ended, and stays: to Helm it is none of the release's.
+  const selector = `${RELEASE},app.kubernetes.io/component!=doctor`;
+  return kubectl(environment, 'get', 'pods,services,ingresses', '--selector', selector, '--output', 'name');
 }
 
-/** The context of kubectl, which helmfile acts in; undefined where there is no kubectl, or no context. */
-export async function currentContext(): Promise<string | undefined> {
-  const { code, output } = await run(['kubectl', 'config', 'current-context'], 'pipe', 'ignore');
-  return code === 0 ? output.trim() : undefined;
+/** The command that tells for which Internet address what is installed there is. */
+function addressCommand(environment: Environment): [string, ...string[]] {
+  const address = '{range .items[*]}{.data.INTERNET_ADDRESS}{"\\n"}{end}';
+  return kubectl(environment, 'get', 'configmaps', '--selector', RELEASE, '--output', `jsonpath=${address}`);
+}
+
+function kubectl({ context, namespace }: Environment, ...parameters: string[]): [string, ...string[]] {
+  return ['kubectl', '--context', context ?? 'CONTEXT', '--namespace', namespace, ...parameters];
 }
 
 /** As a person types it. */
@@ -46,8 +53,8 @@ export function asTyped(command: readonly string[]): string {
 }
 
 /**
- * Has helmfile take the releases away, and resolves when no process is at work any more, nor anything in the cluster where
- * kubectl is there to tell. It may be done again.
+ * Has helmfile take the releases away, in the environment's own cluster and only if they are for its Internet address, and
+ * resolves when no process is at work any more, nor anything in the cluster. It may be done again.
  *
  * @throws Error that tells what to do
  */
@@ -57,6 +64,7 @@ export async function stopEnvironment(parts: StopParts): Promise<void> {
   if (!existsSync(helmfile)) {
     throw new Error(`There is no ${helmfile}: run it where the gateway's helmfile.yaml is, or say where by --helmfile`);
   }
+  await requireOurs(environment);
   const { code } = await run(command, 'inherit');
   if (code === undefined) {
     throw new Error(
@@ -78,10 +86,31 @@ export async function stopEnvironment(parts: StopParts): Promise<void> {
   );
 }
 
-async function leftInCluster(environment: Environment): Promise<string[]> {
-  const command = leftCommand(environment);
+/** Another environment's releases have the same names. @throws Error */
+async function requireOurs(environment: Environment): Promise<void> {
+  const { context, internetAddress } = environment;
+  if (context === undefined) {
+    throw new Error(
+      "The environment's file does not say in which cluster it is: add `context:`, one of `kubectl config get-contexts`",
+    );
+  }
+  const others = (await linesOf(addressCommand(environment))).filter((address) => address !== internetAddress);
+  if (others.length > 0) {
+    throw new Error(`What is installed in ${context} is for ${others.join(', ')}, not for ${internetAddress}`);
+  }
+}
+
+function leftInCluster(environment: Environment): Promise<string[]> {
+  return linesOf(leftCommand(environment));
+}
+
+/** @throws Error where there is no kubectl, or it fails */
+async function linesOf(command: [string, ...string[]]): Promise<string[]> {
   const { code, output } = await run(command, 'pipe');
-  if (code !== undefined && code !== 0) {
+  if (code === undefined) {
+    throw new Error(`There is no kubectl on the PATH, which tells what is in the cluster: ${asTyped(command)}`);
+  }
+  if (code !== 0) {
     throw new Error(`${asTyped(command)} ended with ${code}: mend what it says, and run this step again`);
   }
   return output.split('\n').filter((line) => line !== '');
@@ -91,9 +120,8 @@ async function leftInCluster(environment: Environment): Promise<string[]> {
 async function run(
   [program, ...parameters]: readonly [string, ...string[]],
   output: 'inherit' | 'pipe',
-  errors: 'inherit' | 'ignore' = 'inherit',
 ): Promise<{ code: number | undefined; output: string }> {
-  const child = spawn(program, parameters, { stdio: ['ignore', output, errors] });
+  const child = spawn(program, parameters, { stdio: ['ignore', output, 'inherit'] });
   const code = new Promise<number | undefined>((resolve, reject) => {
     child.once('error', (error: NodeJS.ErrnoException) =>
       error.code === 'ENOENT' ? resolve(undefined) : reject(error),

@@ -82,6 +82,8 @@ export interface Environment {
   };
   /** Of Kubernetes. */
   readonly namespace: string;
+  /** Of kubectl: the cluster that it is in; undefined: it cannot be stopped from here. */
+  readonly context: string | undefined;
   /** The Kubernetes service account of each component that it has. */
   readonly accounts: Readonly<Record<Component, string>>;
   /** Principals that may make keys, and not sign. */
@@ -108,6 +110,7 @@ const PRINCIPAL = pattern(
   /^(user|group|serviceAccount|principal|principalSet):[^\s,]{3,500}$/,
   'a principal such as group:keys@example.org',
 );
+const CONTEXT = pattern(/^[\w.:@/-]{1,253}$/, 'a context of kubectl: kubectl config get-contexts tells them');
 const LOCATION = pattern(/^[a-z]+(-[a-z]+\d*)*$/, 'a location such as europe-west1');
 const RING = pattern(/^[\w-]{1,63}$/, 'the name of a key ring (letters, digits, _ and -)');
 const KEY_OF_SECRET = pattern(/^[-._a-zA-Z0-9]{1,253}$/, 'a key of a Secret');
@@ -159,6 +162,7 @@ export function readEnvironment(file: string, text: string, expectedName?: strin
       secret: { name: secret.text('name', ACCOUNT), key: secret.text('key', KEY_OF_SECRET) },
     },
     namespace: root.text('namespace', ACCOUNT),
+    context: root.has('context') ? root.text('context', CONTEXT) : undefined,
     accounts: accounts.texts(componentsOf({ areKeysLocal }), ACCOUNT),
     administrators: !areKeysLocal && root.has('administrators') ? root.values('administrators', PRINCIPAL) : [],
     removableUntil: root.has('removableUntil') ? root.text('removableUntil', DAY) : undefined,

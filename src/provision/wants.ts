@@ -148,7 +148,8 @@ function auditorBindings({ principal, until }: Auditor, project: string, ring: s
   const onRing = ['roles/cloudkms.viewer', 'roles/cloudkms.publicKeyViewer'];
   return [
     ...(ring === undefined ? [] : onRing.map((role) => bind(ring, role, [principal], condition))),
-    bind(`projects/${project}`, 'roles/iam.securityReviewer', [principal], condition),
+    // It tells of all rights, and lists no objects, as roles/iam.securityReviewer does, whose metadata name people.
+    bind(`projects/${project}`, 'roles/cloudasset.viewer', [principal], condition),
   ];
 }
 

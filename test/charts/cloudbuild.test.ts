@@ -52,6 +52,11 @@ function build(
   const calls = path.join(directory, 'calls');
   const pushed = path.join(directory, 'pushed');
   writeFileSync(calls, '');
+  mkdirSync(path.join(directory, 'environments'));
+  for (const environment of ['development', 'staging', 'production']) {
+    const text = `name: ${environment}\nnamespace: relay\ncontext: gke_some-${environment}_europe-west4_relay\n`;
+    writeFileSync(path.join(directory, 'environments', `${environment}.yaml`), text);
+  }
   if (state.isPushed) {
     writeFileSync(pushed, '');
   }
@@ -70,13 +75,15 @@ function build(
           _REGISTRY: REGISTRY,
           _BASE: 'node:26-bookworm-slim',
           _SIGNING_KEY: 'gcpkms://key',
-          _CLUSTER_LOCATION: 'europe-west1',
         },
       });
     },
     calls: () => readFileSync(calls, 'utf8').split('\n').filter(Boolean),
   };
 }
+
+const helmfile = (environment: string, action: string) =>
+  `helmfile --environment ${environment} --kube-context gke_some-${environment}_europe-west4_relay --namespace relay ${action} --suppress-secrets`;
 
 const called = (calls: readonly string[], words: string) => calls.filter((call) => call.startsWith(words));
 
@@ -89,9 +96,9 @@ suite('Cloud Build', () => {
     assert.deepEqual(called(calls(), 'docker push'), []);
     assert.deepEqual(called(calls(), 'cosign'), []);
     assert.deepEqual(called(calls(), 'helmfile'), [
-      'helmfile --environment development diff --suppress-secrets',
-      'helmfile --environment staging diff --suppress-secrets',
-      'helmfile --environment production diff --suppress-secrets',
+      helmfile('development', 'diff'),
+      helmfile('staging', 'diff'),
+      helmfile('production', 'diff'),
     ]);
   });
 
@@ -105,10 +112,7 @@ suite('Cloud Build', () => {
     assert.deepEqual(called(calls(), 'cosign sign'), [`cosign sign --yes --key gcpkms://key ${IMAGE}@${DIGEST}`]);
     await step('deploy');
     assert.deepEqual(called(calls(), 'cosign verify'), [`cosign verify --key gcpkms://key ${IMAGE}@${DIGEST}`]);
-    assert.deepEqual(called(calls(), 'helmfile'), [
-      'helmfile --environment development apply --suppress-secrets',
-      'helmfile --environment staging apply --suppress-secrets',
-    ]);
+    assert.deepEqual(called(calls(), 'helmfile'), [helmfile('development', 'apply'), helmfile('staging', 'apply')]);
   });
 
   test('of production deploys the image that staging runs, and builds none', async (context) => {
@@ -116,7 +120,10 @@ suite('Cloud Build', () => {
     await step('build-image');
     await step('deploy');
     assert.deepEqual(called(calls(), 'docker'), []);
-    assert.deepEqual(called(calls(), 'helmfile'), ['helmfile --environment production apply --suppress-secrets']);
+    assert.deepEqual(called(calls(), 'helmfile'), [helmfile('production', 'apply')]);
+    assert.deepEqual(called(calls(), 'gcloud'), [
+      'gcloud container clusters get-credentials relay --project some-production --location europe-west4',
+    ]);
   });
 
   test('deploys nothing that is not signed', async (context) => {

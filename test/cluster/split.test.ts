@@ -55,9 +55,17 @@ async function podsOf(room: Room, component: string): Promise<string[]> {
   return items.filter(({ metadata }) => !metadata.deletionTimestamp).map(({ metadata }) => metadata.name);
 }
 
-/** Of the pod of a component that was made last. */
-const newestStart = async (room: Room, component: string) =>
-  startOf(room, (await podsOf(room, component)).at(-1) ?? '');
+/** Of the pod of a component that came after these, when it is ready. */
+async function startAfter(room: Room, component: string, before: readonly string[]): Promise<Start> {
+  for (;;) {
+    // What asks is a program of its own: that is pause enough.
+    const pod = (await podsOf(room, component)).findLast((name) => !before.includes(name));
+    if (pod !== undefined) {
+      await room.kubectl('wait', `pod/${pod}`, '--for=condition=Ready', '--timeout=300s');
+      return startOf(room, pod);
+    }
+  }
+}
 
 const ready = (room: Room, component: string) =>
   room.kubectl('rollout', 'status', `deployment/${NAME}-${component}`, '--timeout=300s');
@@ -136,11 +144,12 @@ suite('A gateway split over its services', () => {
       });
       await unnoticed(context, traffic, 'eviction', async () => {
         for (const component of ['poweb', 'collection']) {
-          const [pod = ''] = await podsOf(room, component);
+          const before = await podsOf(room, component);
+          const [pod = ''] = before;
           await room.evict(pod);
           await room.kubectl('wait', `pod/${pod}`, '--for=delete', '--timeout=300s');
           await ready(room, component);
-          starts.push(await newestStart(room, component));
+          starts.push(await startAfter(room, component, before));
         }
       });
       await unnoticed(context, traffic, 'upgrade to an image that there is not', async () => {
@@ -158,15 +167,17 @@ suite('A gateway split over its services', () => {
       await traffic.flows();
       traffic.look();
       for (const component of ['poweb', 'collection', 'worker']) {
-        const [pod = ''] = await podsOf(room, component);
+        const before = await podsOf(room, component);
+        const [pod = ''] = before;
         await room.kubectl('delete', 'pod', pod, '--grace-period=0', '--force');
+        starts.push(await startAfter(room, component, before));
         await ready(room, component);
-        starts.push(await newestStart(room, component));
       }
       for (const component of ['pohttp', 'cogrpc']) {
+        const before = await podsOf(room, component);
         await room.kubectl('rollout', 'restart', `deployment/${NAME}-${component}`);
+        starts.push(await startAfter(room, component, before));
         await ready(room, component);
-        starts.push(await newestStart(room, component));
       }
       await traffic.flows();
       const { failures, closings, longestSilence } = traffic.look();

@@ -28,7 +28,7 @@ const ROLES: Readonly<Record<string, RegExp>> = {
   'roles/storage.objectUser': /^storage\.objects\.(create|delete|get|list|update)$/,
   'roles/datastore.user':
     /^datastore\.(entities\.(get|list|create|update|delete)|databases\.(get|getMetadata|list)|indexes\.list)$/,
-  'roles/iam.securityReviewer': /\.(list|getIamPolicy)$/,
+  'roles/cloudasset.viewer': /^cloudasset\.assets\./,
 };
 
 export class Policies {

@@ -25,7 +25,7 @@ suite('fake-gcs-server', needsFakeGcs(), () => {
   async function open() {
     const clock = new ManualClock();
     const bucket = await server.makeBucket();
-    const objects = await openGcs({ bucket, clock, maxAge: MAX_AGE, apiEndpoint: server.url });
+    const objects = await openGcs({ bucket, clock, maxAge: MAX_AGE, apiEndpoint: server.url, youth: 60_000 });
     return { objects, clock, async [Symbol.asyncDispose]() {} };
   }
 

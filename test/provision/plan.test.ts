@@ -184,7 +184,7 @@ suite('The plan of an environment', () => {
     const bindings = steps.flatMap(({ want }) => (want.kind === 'binding' ? [want] : []));
     assert.deepEqual(
       bindings.map(({ role }) => role),
-      ['roles/cloudkms.viewer', 'roles/cloudkms.publicKeyViewer', 'roles/iam.securityReviewer'],
+      ['roles/cloudkms.viewer', 'roles/cloudkms.publicKeyViewer', 'roles/cloudasset.viewer'],
     );
     for (const { condition, members } of bindings) {
       assert.equal(condition?.expression, 'request.time < timestamp("2027-01-31T23:59:59Z")');

@@ -20,6 +20,8 @@ const ADDRESS = 'gateway.test';
 /** How long a command may take on a machine that is busy, in milliseconds. */
 const LIMIT = 100_000;
 const HELMFILE = path.join(projectRoot, 'helmfile.yaml');
+const PLACE = '--kube-context test-cluster --namespace relay';
+const DESTROY = `helmfile --file ${HELMFILE} --environment staging ${PLACE} destroy`;
 
 suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud() }, () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'relay-gateway-stop-'));
@@ -31,7 +33,9 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
     cloud = await startGuardedCloud();
     const { file } = cloud.provisioned;
     const tomorrow = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10);
-    await writeFile(file, `${await readFile(file, 'utf8')}\nremovableUntil: ${tomorrow}\n`);
+    const text = await readFile(file, 'utf8');
+    await writeFile(file, `${text.replace(/^context:.*$/m, '')}\ncontext: test-cluster\nremovableUntil: ${tomorrow}\n`);
+    provide('kubectl', 'exit 0');
     const environment = { ...cloud.settingsOf('poweb'), SERVICES: 'poweb,ops', HOUSEKEEPING_PERIOD: '1s' };
     gateway = await spawnGateway({ environment });
     // It tells that it lives soon after it is ready.
@@ -69,7 +73,7 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
     const { code, stderr } = await run('--step', 'stop');
     assert.equal(code, 1);
     assert.match(stderr, /There is no helmfile on the PATH/);
-    assert.ok(stderr.includes(`\n  helmfile --file ${HELMFILE} --environment staging destroy\n`), stderr);
+    assert.ok(stderr.includes(`\n  ${DESTROY}\n`), stderr);
     const elsewhere = await run('--step', 'stop', '--helmfile', path.join(folder, 'helmfile.yaml'));
     assert.equal(elsewhere.code, 1);
     assert.match(elsewhere.stderr, /say where by --helmfile/);
@@ -87,11 +91,28 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
     const onGoing = await run('--step', 'stop', '--wait', '1s');
     assert.equal(onGoing.code, 1);
     assert.match(onGoing.stderr, /Still there after 1 s: .*poweb,ops \([0-9a-f]{16}\), until /);
-    provide('kubectl', 'case "$*" in *current-context) echo test-cluster;; *) echo ingress/relay;; esac');
+    provide('kubectl', 'case "$*" in *configmaps*) echo gateway.test;; *) echo ingress/relay;; esac');
     const left = await run('--step', 'stop', '--wait', '1s');
     assert.equal(left.code, 1);
-    assert.match(left.stdout, /in the cluster of the current context, test-cluster$/m);
     assert.match(left.stderr, /Still there after 1 s: .*; ingress\/relay\./);
+  });
+
+  test('takes nothing away that is for another Internet address, or without being told the cluster', async () => {
+    provide('kubectl', 'case "$*" in *configmaps*) echo production.example.org;; esac');
+    rmSync(called);
+    const others = await run('--step', 'stop');
+    assert.equal(others.code, 1);
+    assert.match(others.stderr, /in test-cluster is for production\.example\.org, not for gateway\.test$/m);
+    assert.ok(!calls().some((call) => call.startsWith('helmfile')));
+    const file = path.join(folder, 'environment.yaml');
+    writeFileSync(file, readFileSync(cloud.provisioned.file, 'utf8').replace(/^context:.*$/m, ''));
+    const nowhere = await runRelayGateway(
+      [...['deprovision', '--file', file, '--helmfile', HELMFILE], ...['--confirm', ADDRESS, '--step', 'stop']],
+      { PATH: folder },
+      LIMIT,
+    );
+    assert.equal(nowhere.code, 1);
+    assert.match(nowhere.stderr, /does not say in which cluster it is: add `context:`/);
   });
 
   test('is killed while helmfile is at work, and comes to its end when it is run again, and once more', async () => {
@@ -118,10 +139,10 @@ suite('relay-gateway deprovision --step stop', { concurrency: 1, ...needsCloud()
     assert.equal(ended.code, 0, ended.stderr);
     assert.match(ended.stdout, /^done: no process of the gateway is at work$/m);
     assert.deepEqual(await gateway.exited, { code: 0, signal: null });
-    assert.ok(calls().includes(`helmfile --file ${HELMFILE} --environment staging destroy`));
+    assert.ok(calls().includes(DESTROY));
     const selector = 'app.kubernetes.io/instance=gateway,app.kubernetes.io/component!=doctor';
     const listing = `get pods,services,ingresses --selector ${selector} --output name`;
-    assert.ok(calls().includes(`kubectl --namespace relay ${listing}`));
+    assert.ok(calls().includes(`kubectl --context test-cluster --namespace relay ${listing}`));
 
     const again = await run('--step', 'stop');
     assert.equal(again.code, 0, again.stderr);

