@@ -71,6 +71,8 @@ export function keepHouse(config: Config, logger: Logger, core: Core): AsyncDisp
   ];
   const housekeeping = new Housekeeping({
     chores: [
+      // First, since it takes little, and these parcels came before all that will come.
+      { name: 'newest in outboxes', run: () => storage.outbox.requeueNewest() },
       ...(isAlone ? [] : [{ name: 'life', run: holdLife }]),
       ...(isAlone || !isIssuing(config) ? [] : [{ name: 'lease', run: holdLease }]),
       // What another process has made is to be known here, too.

@@ -9,11 +9,18 @@ import type { InternetQueue } from './internet-queue.ts';
 import type { ParcelAtRest } from './parcel-at-rest.ts';
 import type { Amount, Clock, Meters, ObjectEntry, ObjectStore, PutOptions, StoredObject } from './ports.ts';
 import { Quota } from './quota.ts';
+import { MINUTE } from './time.ts';
 
 const OUTBOX_PREFIX = 'outbox/';
 
 /** Entries that are compared with the queue at once. */
 const PAGE = 256;
+
+/** Parcels whose entries are kept in memory, so that finding them takes no look into an index: most are sent at once. */
+const MOST_KNOWN = 10_000;
+
+/** What was put within so many milliseconds before the end of the last process may have lost its work item with that. */
+const DOUBTFUL_TIME = MINUTE;
 
 export class Outbox {
   private readonly objects: ObjectStore;
@@ -22,6 +29,10 @@ export class Outbox {
   private readonly held: HeldCensus;
   /** Where the last look for what has no work item ended. */
   private unseen: AsyncIterator<ObjectEntry> | undefined;
+  /** Entries of parcels that were put lately, by key. */
+  private readonly known = new Map<string, ObjectEntry>();
+  /** Whether what was put last before the start has its work items. */
+  private isNewestQueued = false;
 
   constructor(parts: { objects: ObjectStore; queue: InternetQueue; meters: Meters; clock: Clock; quota: Amount }) {
     this.objects = parts.objects;
@@ -53,6 +64,7 @@ export class Outbox {
     const options = { expiry, metadata: { ...metadata, destination } };
     const entry = await this.store(peer, outboxKey(peer, digest), { bytes, options, stays });
     if (entry) {
+      this.remember(entry);
       await this.queue.add(entry);
     }
   }
@@ -60,6 +72,16 @@ export class Outbox {
   /** The newest version of a stored parcel, or undefined when it is gone. @throws StoreError */
   read(key: string): Promise<StoredObject | undefined> {
     return this.objects.get(key);
+  }
+
+  /** As `read` with each, in their order; bodies may share memory with each other. @throws StoreError */
+  async readAll(keys: readonly string[]): Promise<(StoredObject | undefined)[]> {
+    const { objects } = this;
+    const entries = keys.flatMap((key) => this.known.get(key) ?? []);
+    if (entries.length === keys.length && objects.getAll) {
+      return objects.getAll(entries);
+    }
+    return Promise.all(keys.map((key) => objects.get(key)));
   }
 
   /** What is told of a stored parcel without reading it, or undefined when it is gone. @throws StoreError */
@@ -88,6 +110,28 @@ export class Outbox {
       }
     }
     await this.queue.addMissing(page);
+  }
+
+  /**
+   * Queues again what the last process had put last, and whose work may have ended with it. To be called at the start, and
+   * again until it does not throw; does nothing after that.
+   *
+   * @throws StoreError
+   */
+  async requeueNewest(): Promise<void> {
+    if (this.isNewestQueued || !this.objects.listNewest) {
+      return;
+    }
+    let page: ObjectEntry[] = [];
+    for await (const entry of this.objects.listNewest(OUTBOX_PREFIX, DOUBTFUL_TIME)) {
+      page.push(entry);
+      if (page.length === PAGE) {
+        await this.queue.addMissing(page);
+        page = [];
+      }
+    }
+    await this.queue.addMissing(page);
+    this.isNewestQueued = true;
   }
 
   /**
@@ -122,6 +166,7 @@ export class Outbox {
    * @throws StoreError
    */
   async remove(peer: string, { key, version, size }: Pick<ObjectEntry, 'key' | 'version' | 'size'>): Promise<boolean> {
+    this.known.delete(key);
     const wasThere = await this.objects.delete(key, version);
     if (wasThere) {
       await this.quota.release(peer, size);
@@ -147,6 +192,18 @@ export class Outbox {
       await this.quota.release(peer, bytes.length);
     }
     return entry;
+  }
+
+  /** Only where entries are of use. */
+  private remember(entry: ObjectEntry): void {
+    if (!this.objects.getAll) {
+      return;
+    }
+    this.known.delete(entry.key);
+    this.known.set(entry.key, entry);
+    if (this.known.size > MOST_KNOWN) {
+      this.known.delete(this.known.keys().next().value as string);
+    }
   }
 
   /** A list that failed is begun anew in the next round. */
@@ -179,6 +236,7 @@ export function outboxKey(peer: string, digest: string): string {
 
 /** Whose outbox a parcel is in, and the parcel's digest. */
 export function readOutboxKey(key: string): { peer: string; digest: string } {
-  const [, peer = '', digest = ''] = key.split('/');
-  return { peer, digest };
+  // Each parcel asks, so that this is not a list of its parts.
+  const end = key.indexOf('/', OUTBOX_PREFIX.length);
+  return { peer: key.slice(OUTBOX_PREFIX.length, end), digest: key.slice(end + 1) };
 }

@@ -27,6 +27,7 @@ const OBJECT_STORE: Kinds<ObjectStore> = {
   find: 'promise',
   list: 'list',
   listPages: 'list',
+  listNewest: 'list',
   delete: 'promise',
 };
 
@@ -36,6 +37,8 @@ const RECORDS: Kinds<Records> = {
   put: 'promise',
   replace: 'promise',
   delete: 'promise',
+  getAll: 'promise',
+  putAll: 'promise',
   list: 'list',
   // For backups, which tell by themselves.
   snapshot: 'none',

@@ -68,6 +68,22 @@ export function objectStoreContract(
       }
     });
 
+    test('lists what was put last, where it can, and nothing else', async () => {
+      await using store = await open();
+      const { objects, clock } = store;
+      const put = (key: string) => objects.put(key, Buffer.from(key), { expiry: clock.now() + HOUR });
+      await put('a/old');
+      await put('a/replaced');
+      clock.advance(60_000);
+      const wanted = [await put('a/1'), await put('a/replaced')];
+      await put('a/deleted');
+      await objects.delete('a/deleted');
+      await put('b/1');
+      clock.advance(60_000);
+      const newest = await Array.fromAsync(objects.listNewest?.('a/', 30_000) ?? wanted);
+      assert.deepEqual(newest, wanted);
+    });
+
     test('puts unless what is there stays, which it is asked of the newest version', async () => {
       await using store = await open();
       const { objects, clock } = store;

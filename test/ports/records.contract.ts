@@ -59,6 +59,32 @@ export function recordsContract(name: string, open: () => Promise<RecordsUnderTe
       assert.deepEqual((await store.records.get('configuration', 'empty'))?.fields, {});
     });
 
+    test('writes many at once, where it can, and gives many at once, as it does each', async () => {
+      await using store = await open();
+      const { records, clock } = store;
+      const expiry = clock.now() + 1000;
+      await records.put('sent-parcels', 'there', { octets: 'before' });
+      const written = [
+        { key: 'there', fields: { octets: 'é"\\\0\n', number: 1.5, nothing: null }, expiry },
+        { key: 'stays', fields: { octets: Buffer.from([0, 255]), yes: true } },
+        { key: 'goes', fields: {}, expiry: clock.now() + 10 },
+      ];
+      await (records.putAll?.('sent-parcels', written) ??
+        Promise.all(written.map(({ key, fields, expiry }) => records.put('sent-parcels', key, fields, expiry))));
+      clock.advance(11);
+      const keys = ['goes', 'there', 'missing', 'stays'];
+      const each = await Promise.all(keys.map((key) => records.get('sent-parcels', key)));
+      assert.deepEqual(
+        each.map((record) => record?.key),
+        [undefined, 'there', undefined, 'stays'],
+      );
+      assert.deepEqual(each[1]?.fields, written[0]?.fields);
+      assert.equal(each[1]?.expiry, Math.floor(expiry));
+      assert.deepEqual(each[3]?.fields['octets'] && [...(each[3].fields['octets'] as Uint8Array)], [0, 255]);
+      assert.deepEqual((await records.getAll?.('sent-parcels', keys)) ?? each, each);
+      assert.equal(await records.get('configuration', 'stays'), undefined);
+    });
+
     test('keeps kinds apart', async () => {
       await using store = await open();
       await store.records.put('configuration', 'a', { kind: 1 });

@@ -68,6 +68,10 @@ test('one that cannot be remembered stays, and the others come to their end', as
       }
       await parts.sent.add(digest, fingerprint, expiry);
     },
+    async addAll(all: Parameters<typeof parts.sent.addAll>[0]) {
+      assert.ok(all.some(({ digest }) => digest === '1'));
+      throw new Error('The store is away');
+    },
   });
   const completions = new Completions({ ...parts, sent });
   const outcomes = await Promise.allSettled(parcels.map((parcel) => completions.add(parcel)));

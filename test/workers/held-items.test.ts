@@ -246,10 +246,10 @@ suite('What a worker has in hand', () => {
     await delivery.deliver(await sender.cargo([await sender.parcel()]), { trace: 'a' });
     const barrier = new Barrier();
     barrier.hold();
-    const put = objects.put.bind(objects);
-    objects.put = async (...parameters: Parameters<ObjectStore['put']>) => {
+    const putUnless = objects.putUnless.bind(objects);
+    objects.putUnless = async (...parameters: Parameters<ObjectStore['putUnless']>) => {
       await barrier.pass();
-      return put(...parameters);
+      return putUnless(...parameters);
     };
     const { log, lines } = logLines('debug');
     const worker = new CargoWorker({ queue: work, processing, log, clock: room.clock, chance: () => 0 });

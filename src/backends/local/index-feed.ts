@@ -14,8 +14,10 @@ import type { SqlValue } from './writer-messages.ts';
 
 /** Changes wait for so long, so that what is collected at once is not indexed at all. */
 const WAIT_MS = 500;
-/** So many do not wait for longer, and go over as one. */
+/** So many go over as one. */
 const SLICE = 1000;
+/** So many do not wait for longer: before that, what is delivered at once need not be indexed. */
+const EAGER = 8000;
 /** Octets of bodies that wait at most: what the next start must go through. */
 const MOST_OCTETS = 32 * 1024 * 1024;
 /** When so many wait, new messages wait, too. */
@@ -106,7 +108,7 @@ export class IndexFeed {
       this.timer ??= this.sending ? undefined : setTimeout(() => void this.send(), RETRY_MS).unref();
       return;
     }
-    if (this.waiting.length >= SLICE || this.octets >= MOST_OCTETS) {
+    if (this.waiting.length >= EAGER || this.octets >= MOST_OCTETS) {
       void this.send();
     } else {
       this.timer ??= setTimeout(() => void this.send(), WAIT_MS).unref();

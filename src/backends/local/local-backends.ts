@@ -99,7 +99,8 @@ export async function openLocalBackends({
   await directory.upgrade();
   const records = await LocalRecords.open({ files, quarantine, clock, path: directory.storeFiles.records });
   const meters = new LocalMeters(clock);
-  const work = new LocalWorkQueue({ files, clock });
+  const work = new LocalWorkQueue({ files, clock, log });
+  opened.defer(() => work.close());
   let verified = clock.now();
   const verify = () =>
     files.verify().catch((error: Error) => log.error({ reason: error.message }, 'Store files could not be verified'));
@@ -149,6 +150,7 @@ export async function openLocalBackends({
     check: () => files.check(),
     async examine() {
       await objects.feed.flush();
+      await work.flush();
       const examination = await files.examine();
       // Reading them sets them aside.
       for (const key of examination.damagedObjects) {

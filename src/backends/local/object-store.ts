@@ -8,11 +8,13 @@ import { setImmediate } from 'node:timers/promises';
 import type { Clock, ObjectEntry, ObjectStore, PutOptions, StoredObject, StoreError } from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import { IndexFeed } from './index-feed.ts';
+import { LatelyPut } from './lately-put.ts';
 import { DELETE, MOST_BODY_OCTETS, MOST_HEAD_OCTETS, type Place, PUT } from './log-records.ts';
 import type { MessageLog } from './message-log.ts';
+import { newestKeys } from './newest-objects.ts';
 import { deleteExpired } from './object-expiry.ts';
+import { AFTER_ALL, requireKey, requirePrefix } from './object-keys.ts';
 import {
-  ENTRY_COLUMNS,
   entryChecksum,
   entryOfRow,
   idOf,
@@ -22,6 +24,7 @@ import {
   objectOf,
   versionOf,
 } from './object-rows.ts';
+import { ENTRY, FIRST_PAGE, NEXT_PAGE, PAGE_ENTRIES, PLACE_OF_VERSION } from './object-statements.ts';
 import type { Quarantine } from './quarantine.ts';
 import { readSmall } from './read-small.ts';
 import type { Tuple } from './reader.ts';
@@ -32,13 +35,6 @@ import type { StoreFiles, StoreLog } from './store-files.ts';
 import { Ticks, tickToMs } from './ticks.ts';
 import { listUnread, readAgain } from './unread-stretches.ts';
 import { WatchedKeys } from './watched-keys.ts';
-
-/** Entries a page of `list`: read in well under a millisecond. */
-const PAGE_ENTRIES = 256;
-/** Sorts after every character that keys may have. */
-const AFTER_ALL = '\x7f';
-const KEY_PATTERN = /^[\x20-\x7e]{1,512}$/;
-const PREFIX_PATTERN = /^[\x20-\x7e]{0,512}$/;
 
 interface ObjectStoreParts {
   readonly files: StoreFiles;
@@ -58,6 +54,7 @@ export class LocalObjectStore implements ObjectStore {
   private readonly report: StoreLog;
   private readonly ticks: Ticks;
   private readonly recent: RecentChanges;
+  private readonly lately: LatelyPut;
   private readonly mending: RowMending;
   private readonly changes = new WatchedKeys();
   private lastPut: Promise<void> = Promise.resolve();
@@ -70,6 +67,7 @@ export class LocalObjectStore implements ObjectStore {
     this.report = parts.report;
     this.feed = feed;
     this.recent = recent;
+    this.lately = new LatelyPut({ log: parts.log, recent });
     this.ticks = ticks;
     this.mending = new RowMending(parts);
   }
@@ -151,7 +149,9 @@ export class LocalObjectStore implements ObjectStore {
       body,
       takesRoom: true,
       onWritten: (place) => {
-        const change = this.recent.set(key, { entry, id, place, bodyChecksum });
+        const put = { entry, id, place, bodyChecksum };
+        const change = this.recent.set(key, put);
+        this.lately.set(key, put);
         this.feed.add(head, place, size, change);
       },
     });
@@ -198,9 +198,12 @@ export class LocalObjectStore implements ObjectStore {
   async getAll(listed: readonly ObjectEntry[]): Promise<(StoredObject | undefined)[]> {
     const { files, log, recent } = this;
     const isWanted = (entry: ObjectEntry) => !this.isExpired(entry) && !this.quarantine.isLeft(entry.version);
-    const found = await readSmall({ files, log, recent }, listed, isWanted);
+    const found = this.lately.read(listed, isWanted);
+    const unknown = new Set(listed.filter((entry, index) => !found[index] && isWanted(entry)));
+    const small = await readSmall({ files, log, recent }, listed, (entry) => unknown.has(entry));
     const others: Promise<void>[] = [];
     for (const [index, entry] of listed.entries()) {
+      found[index] ??= small[index];
       if (!found[index]) {
         others.push(
           this.get(entry.key, entry).then((stored) => {
@@ -225,9 +228,7 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async *listPages(prefix: string): AsyncIterable<readonly ObjectEntry[]> {
-    if (!PREFIX_PATTERN.test(prefix)) {
-      throw new TypeError('A prefix is up to 512 printable ASCII characters');
-    }
+    requirePrefix(prefix);
     await this.feed.whenRestored();
     // What the index does not have now it may have before we get there: it is told from memory, once.
     const recent = new Set<string>();
@@ -266,9 +267,20 @@ export class LocalObjectStore implements ObjectStore {
     }
   }
 
+  async *listNewest(prefix: string, period: number): AsyncIterable<ObjectEntry> {
+    await this.feed.flush();
+    for await (const key of newestKeys(this.files, prefix, period)) {
+      const entry = await this.find(key);
+      if (entry) {
+        yield entry;
+      }
+    }
+  }
+
   async delete(key: string, version?: string): Promise<boolean> {
     const wanted = version === undefined ? undefined : idOf(version);
-    let change = this.recent.get(key);
+    const lately = this.lately.get(key);
+    let change = this.recent.get(key) ?? (lately && !this.isExpired(lately.entry) ? { put: lately } : undefined);
     if (!change) {
       const [row] = await (wanted === undefined
         ? this.feed.find('SELECT id FROM entries WHERE key = ?', key)
@@ -296,6 +308,7 @@ export class LocalObjectStore implements ObjectStore {
 
   private async deleteVersion(key: string, id: number): Promise<boolean> {
     const before = this.recent.get(key);
+    this.lately.forget(key);
     this.changes.note(key);
     // Gone for readers from now on, so that one of several who delete it at once is told that it did.
     const change = this.recent.set(key, undefined);
@@ -370,23 +383,11 @@ export class LocalObjectStore implements ObjectStore {
   }
 }
 
-function requireKey(key: string): void {
-  if (!KEY_PATTERN.test(key)) {
-    throw new TypeError('An object key is 1 to 512 printable ASCII characters');
-  }
-}
-
 interface Opened {
   readonly feed: IndexFeed;
   readonly recent: RecentChanges;
   readonly ticks: Ticks;
 }
-
-/** Without a look into the index of keys, which are in no order: ids are in that of arrival. */
-const PLACE_OF_VERSION = 'SELECT place, body_checksum FROM entries WHERE id = ? AND key = ?';
-const ENTRY = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key = ?`;
-const FIRST_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
-const NEXT_PAGE = `SELECT ${ENTRY_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ${PAGE_ENTRIES}`;
 
 /** As it was put: whoever gave it back to us may have added to it. */
 function entryOf({ key, version, arrival, expiry, size, metadata }: ObjectEntry): ObjectEntry {

@@ -3,7 +3,15 @@
  */
 
 import { setImmediate } from 'node:timers/promises';
-import type { Clock, RecordFields, RecordKind, Records, RecordsSnapshot, StoredRecord } from '../../gateway/ports.ts';
+import type {
+  Clock,
+  RecordCopy,
+  RecordFields,
+  RecordKind,
+  Records,
+  RecordsSnapshot,
+  StoredRecord,
+} from '../../gateway/ports.ts';
 import { checksum } from './checksum.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Row } from './reader.ts';
@@ -136,6 +144,36 @@ export class LocalRecords implements Records {
       this.clock.now(),
     ];
     return (await this.files.write('records', [statement], 0)) === 1;
+  }
+
+  async getAll(kind: LocalRecordKind, keys: readonly string[]): Promise<(StoredRecord | undefined)[]> {
+    const rows = await this.files.read(
+      'records',
+      `SELECT ${COLUMNS} FROM records WHERE kind = ? AND key IN (SELECT value FROM json_each(?)) AND ${LIVE}`,
+      kind,
+      JSON.stringify(keys),
+      this.clock.now(),
+    );
+    const found = new Map(rows.map((row) => [row['key'], this.readRecord(row)]));
+    return keys.map((key) => found.get(key));
+  }
+
+  async putAll(kind: LocalRecordKind, records: readonly Omit<RecordCopy, 'kind'>[]): Promise<void> {
+    const rows = records.map(({ key, fields, expiry }) => this.newRow(kind, key, fields, expiry));
+    const growth = rows.reduce((sum, row) => sum + row.growth, 0);
+    await this.files.write(
+      'records',
+      [
+        [
+          `INSERT INTO records (kind, key, id, expiry, fields, checksum)
+           SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?) WHERE true
+           ON CONFLICT (kind, key) DO UPDATE SET
+             id = excluded.id, expiry = excluded.expiry, fields = excluded.fields, checksum = excluded.checksum`,
+          JSON.stringify(rows.map(({ values }) => values)),
+        ],
+      ],
+      growth,
+    );
   }
 
   async *list(kind: LocalRecordKind, prefix = ''): AsyncIterable<StoredRecord> {

@@ -46,3 +46,8 @@ const GREATEST: Readonly<Record<FileName, string>> = {
 export function tickToMs(tick: number): number {
   return tick / TICKS_PER_MS;
 }
+
+/** Milliseconds in ticks. */
+export function msToTicks(milliseconds: number): number {
+  return Math.floor(milliseconds * TICKS_PER_MS);
+}

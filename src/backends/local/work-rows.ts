@@ -1,5 +1,6 @@
 /** Work items as rows of the queue's table, and how they get there. */
 import type { QueueName, Work, WorkItem } from '../../gateway/ports.ts';
+import type { FreshItem } from './fresh-work.ts';
 import type { Row } from './reader.ts';
 import type { Statement } from './writer-messages.ts';
 
@@ -21,6 +22,36 @@ export function addItem(queue: QueueName, { key, group, size, expiry }: Work, no
     size,
     Math.floor(expiry),
     now,
+  ];
+}
+
+/** Adds items of one group that were in memory until now, in their order; there is at least one. */
+export function addItems(queue: QueueName, items: readonly FreshItem[]): Statement[] {
+  const rows = items.map(({ key, size, expiry, due, attempts, additions }) => [
+    key,
+    size,
+    expiry,
+    due,
+    attempts,
+    additions,
+  ]);
+  const group = items[0]?.group ?? '';
+  return [
+    [
+      `INSERT INTO work (queue, key, grp, size, expiry, due, attempts, additions)
+       SELECT ?1, value->>0, ?2, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?3) WHERE true
+       ON CONFLICT (queue, key) DO NOTHING`,
+      queue,
+      group,
+      JSON.stringify(rows),
+    ],
+    [
+      `INSERT INTO work_groups (queue, grp, due, rest) VALUES (?1, ?2, ?3, 0)
+       ON CONFLICT (queue, grp) DO UPDATE SET due = max(rest, min(due, excluded.due))`,
+      queue,
+      group,
+      Math.min(...items.map(({ due }) => due)),
+    ],
   ];
 }
 

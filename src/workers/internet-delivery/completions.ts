@@ -67,7 +67,12 @@ export class Completions {
     const { sent, outbox, queue } = this.parts;
     let batch = this.waiting;
     this.waiting = [];
-    batch = await forAll(batch, ({ digest, fingerprint, entry }) => sent.add(digest, fingerprint, entry.expiry));
+    try {
+      await sent.addAll(batch.map(({ digest, fingerprint, entry: { expiry } }) => ({ digest, fingerprint, expiry })));
+    } catch {
+      // Which of them it is that cannot be written is found out one by one.
+      batch = await forAll(batch, ({ digest, fingerprint, entry }) => sent.add(digest, fingerprint, entry.expiry));
+    }
     batch = await forAll(batch, ({ peer, entry, item }) =>
       Promise.all([queue.finish(item), outbox.remove(peer, entry)]),
     );

@@ -1,7 +1,7 @@
 /**
  * The worker that delivers outboxes to the Internet: takes what is due, posts it, and deletes it or sets it back.
  */
-import { setImmediate as immediate, setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Budget } from '../../gateway/budget.ts';
 import { DeliveryFault } from '../../gateway/delivery-fault.ts';
 import { type Attempt, Destinations } from '../../gateway/destinations.ts';
@@ -15,6 +15,7 @@ import { fingerprintOf, type SentMemory } from '../../gateway/sent-memory.ts';
 import { SECOND } from '../../gateway/time.ts';
 import { HeldItems, LEASE } from '../held-items.ts';
 import { Completions, type SentParcelAtRest } from './completions.ts';
+import { Readings } from './readings.ts';
 
 /** Parcels in hand: under way, waiting for their turn, and being brought to their end. */
 const SLOTS = 512;
@@ -30,6 +31,9 @@ const STORE_PAUSE = SECOND;
 
 /** A queue that fails does so within this time, in milliseconds; one that is silent for longer has nothing to give. */
 const SETTLED = 3 * SECOND;
+
+/** Why a look for work was ended; made once, since each would cost as much as the look. */
+const LOOK_AGAIN = new Error('There is room for more');
 
 /** Where deliveries are told; pino's fits. */
 export interface DeliveryLog {
@@ -73,6 +77,7 @@ export class InternetDelivery {
   private readonly parts: InternetDeliveryParts;
   private readonly destinations: Destinations;
   private readonly completions: Completions;
+  private readonly readings: Readings;
   private readonly inHand = new Set<Promise<void>>();
   private readonly held: HeldItems;
   /** What waits in hand, by destination. */
@@ -82,7 +87,10 @@ export class InternetDelivery {
   private readonly trialOctets = new Budget(OCTETS_IN_HAND);
   private readonly octets = new Budget(OCTETS_IN_HAND);
   private readonly end = new AbortController();
-  private turn: Promise<void> | undefined;
+  /** Destinations that have more work than there was room for, since the last look. */
+  private readonly short = new Set<string>();
+  /** Ends the look for work that is under way, so that another one begins. */
+  private look = new AbortController();
   /** Set while slots are waited for. */
   private onSlotFreed: (() => void) | undefined;
   private running: Promise<void> = Promise.resolve();
@@ -96,6 +104,7 @@ export class InternetDelivery {
     const { queue, clock, chance, log, perDestination } = parts;
     this.held = new HeldItems({ renew: (items, lease) => queue.renew(items, lease), worker: this.name, log });
     this.completions = new Completions(parts);
+    this.readings = new Readings(parts);
     this.destinations = new Destinations({ clock, chance, slots: SLOTS, perDestination });
   }
 
@@ -117,6 +126,7 @@ export class InternetDelivery {
    */
   async stop(deadline: AbortSignal): Promise<void> {
     this.end.abort();
+    this.look.abort();
     await this.running;
     for (const group of this.lanes.keys()) {
       this.emptyLane(group);
@@ -148,11 +158,15 @@ export class InternetDelivery {
         continue;
       }
       try {
-        const room = (group: string, taken: readonly TakenItem[]) =>
-          this.goingToRest.has(group) ? 0 : this.destinations.room(group, taken);
+        this.look = new AbortController();
+        this.short.clear();
         this.asked = performance.now();
-        const items = await queue.take({ count, lease: LEASE, room }, this.end.signal);
+        const room = (group: string, taken: readonly TakenItem[]) => this.room(group, taken);
+        const items = await queue.take({ count, lease: LEASE, room }, this.look.signal);
         this.trouble = undefined;
+        if (items.length > 0) {
+          this.readings.ask(items);
+        }
         for (const item of items) {
           this.takeInHand(item);
         }
@@ -163,6 +177,14 @@ export class InternetDelivery {
         await this.pause();
       }
     }
+  }
+
+  private room(group: string, taken: readonly TakenItem[]): number {
+    const room = this.goingToRest.has(group) ? 0 : this.destinations.room(group, taken);
+    if (room <= 0) {
+      this.short.add(group);
+    }
+    return room;
   }
 
   private takeInHand(item: TakenItem): void {
@@ -226,6 +248,10 @@ export class InternetDelivery {
     }
     this.held.drop(item);
     this.startNext(item.group);
+    if (!this.lanes.has(item.group) && this.short.delete(item.group)) {
+      // What waits for this destination need not wait until this work has come to its end.
+      this.look.abort(LOOK_AGAIN);
+    }
     try {
       await outcome.end();
     } catch (err) {
@@ -243,10 +269,9 @@ export class InternetDelivery {
    * @throws StoreError
    */
   private async deliverStored(item: TakenItem, attempt: Attempt): Promise<Outcome> {
-    const { queue, outbox, sent, deliver, clock, log, journal } = this.parts;
+    const { queue, deliver, clock, log, journal } = this.parts;
     const { peer, digest } = readOutboxKey(item.key);
-    await this.nextTurn();
-    const [stored, sentBefore] = await Promise.all([outbox.read(item.key), sent.fingerprint(digest)]);
+    const { stored, sentBefore } = await this.readings.read(item, digest);
     if (!stored) {
       this.destinations.abandoned(attempt);
       return { end: () => queue.finish(item) };
@@ -347,14 +372,6 @@ export class InternetDelivery {
         await queue.postpone(item, due);
       },
     };
-  }
-
-  /** Resolves in the next turn of the event loop, for all at once: what they read then shares one look into the store. */
-  private nextTurn(): Promise<void> {
-    this.turn ??= immediate().then(() => {
-      this.turn = undefined;
-    });
-    return this.turn;
   }
 
   private async pause(): Promise<void> {

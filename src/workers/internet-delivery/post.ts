@@ -7,6 +7,7 @@
 import type { Dispatcher } from 'undici';
 import { DeliveryFault } from '../../gateway/delivery-fault.ts';
 import { SECOND } from '../../gateway/time.ts';
+import { type Bounded, Deadlines } from './deadlines.ts';
 
 /** How long the other side may take for its answer, from the start of the delivery, in milliseconds... */
 const ANSWER_TIMEOUT = 30 * SECOND;
@@ -22,6 +23,11 @@ const MOST_BODY_OCTETS = 64 * 1024;
 
 /** Waiting for a connection, and opening it, count too. */
 const CONNECTION_TIMEOUT = 15 * SECOND;
+
+/** Undici's own timers are off: they cost as much as the rest of its work. */
+const NO_TIMEOUT = 0;
+
+const deadlines = new Deadlines();
 
 export interface Answer {
   readonly status: number;
@@ -43,9 +49,10 @@ export function post(
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const time = ANSWER_TIMEOUT + Math.ceil(body.length / SLOWEST_PACE);
-    const exchange = new Exchange(resolve, (error) => reject(faultOf(error)), time + CONNECTION_TIMEOUT);
+    const exchange = new Exchange(resolve, (error) => reject(faultOf(error)), time);
+    const timeouts = { headersTimeout: NO_TIMEOUT, bodyTimeout: NO_TIMEOUT };
     try {
-      to.dispatch({ method: 'POST', path, headers, body, headersTimeout: time, bodyTimeout: BODY_TIMEOUT }, exchange);
+      to.dispatch({ method: 'POST', path, headers, body, ...timeouts }, exchange);
     } catch (error) {
       exchange.onResponseError(undefined, error as Error);
     }
@@ -56,10 +63,12 @@ class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
 }
 
-class Exchange implements Dispatcher.DispatchHandler {
+class Exchange implements Dispatcher.DispatchHandler, Bounded {
+  deadline: number;
   private readonly resolve: (answer: Answer) => void;
   private readonly reject: (error: Error) => void;
-  private timer: NodeJS.Timeout;
+  /** How long the answer may take once the request is under way, in milliseconds. */
+  private readonly time: number;
   private controller: Dispatcher.DispatchController | undefined;
   private answer: Answer | undefined;
   private drained = 0;
@@ -68,11 +77,14 @@ class Exchange implements Dispatcher.DispatchHandler {
   constructor(resolve: (answer: Answer) => void, reject: (error: Error) => void, time: number) {
     this.resolve = resolve;
     this.reject = reject;
-    this.timer = setTimeout(() => this.giveUp(), time);
+    this.time = time;
+    this.deadline = performance.now() + CONNECTION_TIMEOUT + time;
+    deadlines.add(this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.controller = controller;
+    this.deadline = Math.min(this.deadline, performance.now() + this.time);
     if (this.isOver) {
       controller.abort(new TimeoutError('Given up before it began'));
     }
@@ -92,8 +104,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       // It ends with the octets that are being read.
       return;
     }
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.giveUp(), BODY_TIMEOUT);
+    this.deadline = performance.now() + BODY_TIMEOUT;
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -111,6 +122,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.end(error);
   }
 
+  onDeadline(): void {
+    this.giveUp();
+  }
+
   private giveUp(): void {
     const error = new TimeoutError(this.answer ? 'The answer has no end' : 'No answer');
     this.end(error);
@@ -122,7 +137,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.isOver = true;
-    clearTimeout(this.timer);
+    deadlines.remove(this);
     if (this.answer) {
       this.resolve(this.answer);
     } else {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { test } from 'node:test';
+import { DatabaseSync } from 'node:sqlite';
+import { type TestContext, test } from 'node:test';
+import { storeFiles } from '../../../src/backends/local/directory.ts';
 import { openLocalBackends } from '../../../src/backends/local/local-backends.ts';
 import type { TakenItem, Work, WorkQueue } from '../../../src/gateway/ports.ts';
-import { temporaryDirectory } from '../../support/local-backends.ts';
+import { copyOf, temporaryBackends, temporaryDirectory } from '../../support/local-backends.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 const QUEUE = 'internet-delivery';
@@ -86,4 +88,147 @@ test('Expired items are deleted by housekeeping', async () => {
   await backends.housekeeping();
   clock.advance(-25 * HOUR);
   assert.deepEqual(await Array.fromAsync(backends.work.list(QUEUE)), []);
+});
+
+/** For so long an item is in memory only, in milliseconds. */
+const FRESH_TIME = 5000;
+
+/** Keys of the items on the disk. */
+function onDisk(directory: string): string[] {
+  const records = new DatabaseSync(storeFiles(directory).records, { readOnly: true });
+  try {
+    return records
+      .prepare('SELECT key FROM work ORDER BY id')
+      .all()
+      .map(({ key }) => `${key}`);
+  } finally {
+    records.close();
+  }
+}
+
+/** Resolves when something has come to the disk, and gives the keys of all that has. */
+async function whenOnDisk(t: TestContext, directory: string): Promise<string[]> {
+  const look = () => {
+    const keys = onDisk(directory);
+    assert.ok(keys.length > 0);
+    return keys;
+  };
+  return await t.waitFor(look, { timeout: 60_000 });
+}
+
+test('What is done at once never comes to the disk', async () => {
+  await using temporary = await temporaryBackends();
+  const { work: queue } = temporary.backends;
+  for (const key of ['1', '2']) {
+    await queue.add(QUEUE, work(temporary.clock, key, 'a'));
+  }
+  assert.deepEqual(onDisk(temporary.directory), []);
+  for (const item of await take(queue)) {
+    assert.equal(await queue.finish(QUEUE, item), true);
+  }
+  await queue.add(QUEUE, work(temporary.clock, '3', 'a'));
+  await queue.remove(QUEUE, '3');
+  assert.deepEqual(await Array.fromAsync(queue.list(QUEUE)), []);
+  assert.deepEqual(onDisk(temporary.directory), []);
+});
+
+test("What is not done within seconds comes to the disk, with all of its group, and is nobody else's meanwhile", async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  await using temporary = await temporaryBackends();
+  const { clock, directory } = temporary;
+  const { work: queue } = temporary.backends;
+  await queue.add(QUEUE, work(clock, 'old', 'a'));
+  const [inHand] = await take(queue);
+  await queue.add(QUEUE, work(clock, 'waits', 'a'));
+  clock.advance(FRESH_TIME);
+  await queue.add(QUEUE, work(clock, 'young', 'a'));
+  await queue.add(QUEUE, work(clock, 'another', 'b'));
+  t.mock.timers.tick(FRESH_TIME);
+  assert.deepEqual(await whenOnDisk(t, directory), ['old', 'waits', 'young']);
+  // What comes of that group later follows it.
+  await queue.add(QUEUE, work(clock, 'last', 'a'));
+  assert.deepEqual(onDisk(directory), ['old', 'waits', 'young', 'last']);
+  const listed = await Array.fromAsync(queue.list(QUEUE));
+  assert.deepEqual(listed.map(({ key }) => key).sort(), ['another', 'last', 'old', 'waits', 'young']);
+
+  const taken = await take(queue);
+  const others = taken.length === 4 ? [] : await take(queue);
+  const keys = [...taken, ...others].map(({ key }) => key);
+  assert.deepEqual(
+    keys.filter((key) => key !== 'another'),
+    ['waits', 'young', 'last'],
+  );
+  assert.equal(await queue.finish(QUEUE, inHand as TakenItem), true);
+  for (const item of [...taken, ...others]) {
+    assert.equal(await queue.finish(QUEUE, item), true);
+  }
+  assert.deepEqual(onDisk(directory), []);
+});
+
+test('An item that was added again while it was in hand is not ended where it has come to the disk meanwhile', async () => {
+  await using temporary = await temporaryBackends();
+  const { clock } = temporary;
+  const { work: queue } = temporary.backends;
+  await queue.add(QUEUE, work(clock, '1', 'a'));
+  await queue.add(QUEUE, work(clock, '2', 'a'));
+  const [first, second] = (await take(queue)) as [TakenItem, TakenItem];
+  await queue.add(QUEUE, work(clock, '1', 'a'));
+  assert.equal(await queue.postpone(QUEUE, second, clock.now() + HOUR), true);
+  assert.deepEqual(onDisk(temporary.directory), ['1', '2']);
+  assert.equal(await queue.finish(QUEUE, first), false);
+  assert.deepEqual(
+    (await take(queue)).map(({ key, attempts }) => [key, attempts]),
+    [['1', 0]],
+  );
+});
+
+test('What a group gets while it goes to the disk, or while it is added to there, is given once and in its order', async () => {
+  await using temporary = await temporaryBackends();
+  const { clock } = temporary;
+  const { work: queue } = temporary.backends;
+  await Promise.all(['1', '2', '3'].map((key) => queue.add(QUEUE, work(clock, key, 'a'))));
+  const [first] = await take(queue, 1);
+  const all = ['1', '2', '3', '4', '5'].map((key) => work(clock, key, 'a'));
+  await Promise.all([
+    queue.rest(QUEUE, 'a', clock.now() + HOUR),
+    queue.add(QUEUE, work(clock, '4', 'a')),
+    queue.finish(QUEUE, first as TakenItem),
+    queue.remove(QUEUE, '2'),
+    queue.addMissing(QUEUE, all.slice(4)),
+    queue.add(QUEUE, work(clock, '5', 'a')),
+  ]);
+  assert.deepEqual(onDisk(temporary.directory).sort(), ['3', '4', '5']);
+  clock.advance(HOUR);
+  const taken = await take(queue);
+  assert.deepEqual(taken.map(({ key }) => key).sort(), ['3', '4', '5']);
+  assert.equal(taken[0]?.key, '3');
+});
+
+test('What stops in order is on the disk; what a kill takes is found again by the newest objects', async () => {
+  await using temporary = await temporaryBackends();
+  const { clock, directory } = temporary;
+  const { work: queue, objects } = temporary.backends;
+  const put = (key: string) => objects.put(key, randomBytes(8), { expiry: clock.now() + HOUR });
+  await put('outbox/old');
+  clock.advance(61_000);
+  await put('mailboxes/new');
+  await put('outbox/new');
+  await queue.add(QUEUE, work(clock, 'outbox/new', 'a'));
+  await using afterKill = await copyOf(directory);
+  {
+    await using backends = await openLocalBackends({ directory: afterKill.path, clock, random: randomBytes });
+    assert.deepEqual(await Array.fromAsync(backends.work.list(QUEUE)), []);
+    const newest = await Array.fromAsync(backends.objects.listNewest?.('outbox/', 60_000) ?? []);
+    assert.deepEqual(
+      newest.map(({ key }) => key),
+      ['outbox/new'],
+    );
+    await backends.work.addMissing(QUEUE, [work(clock, 'outbox/new', 'a')]);
+    assert.deepEqual(
+      (await take(backends.work)).map(({ key }) => key),
+      ['outbox/new'],
+    );
+    await backends.work.add(QUEUE, work(clock, 'another', 'b'));
+  }
+  assert.deepEqual(onDisk(afterKill.path), ['outbox/new', 'another']);
 });
