@@ -249,7 +249,8 @@ export class CargoProcessing {
     const { senderEndpointId: sender, recipientEndpointId: recipient, parcelId } = readParcelCollectionAck(bytes);
     Object.assign(ids, { sender, recipient, parcel: parcelId });
     const entry = await mailboxes.find(peer, parcelDigest({ sender, recipient, messageId: parcelId }));
-    if (!entry || entry.arrival > (await loaded())) {
+    // By the store's own clock where it has one, so that none of two processes' hides a newer version.
+    if (!entry || (entry.storedAt ?? entry.arrival) > (await loaded())) {
       return 'repeated';
     }
     await mailboxes.remove(peer, entry);
