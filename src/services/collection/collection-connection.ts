@@ -17,6 +17,7 @@ import { CloseCode } from './close-codes.ts';
 import { DeliveryWriter } from './delivery-writer.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { Turns } from './turns.ts';
+import type { UntakenOctets } from './untaken-octets.ts';
 
 const NONCE_OCTETS = 16;
 
@@ -44,6 +45,7 @@ export interface ConnectionParts {
   readonly heartbeat: Heartbeat<CollectionConnection>;
   /** For the verification of handshakes. */
   readonly turns: Turns;
+  readonly untaken: UntakenOctets;
   readonly log: Logger;
 }
 
@@ -171,7 +173,7 @@ export class CollectionConnection implements CollectionOutlet {
 
   async deliver(deliveryId: string, parcel: Buffer, ids: TraceIds): Promise<void> {
     this.parts.log.debug({ collection: this.id, ...ids }, 'Parcel sent for collection');
-    this.writer ??= new DeliveryWriter(this.socket, () => this.ping());
+    this.writer ??= new DeliveryWriter(this.socket, () => this.ping(), this.parts.untaken);
     await this.writer.write(writeParcelDeliveryHeader(deliveryId, parcel.length), parcel);
   }
 

@@ -26,6 +26,7 @@ import {
 import { isFromBrowser, readCollectionOptions } from './collection-request.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { Turns } from './turns.ts';
+import { UntakenOctets } from './untaken-octets.ts';
 
 const PATH = '/v1/parcel-collection';
 
@@ -67,6 +68,8 @@ export interface CollectionDoorParts {
   readonly times?: Partial<CollectionTimes>;
   /** Told of each connection whose client has proved who it is. */
   readonly onProof?: (socket: Duplex, peer: string) => void;
+  /** What is given to slow clients. */
+  readonly untaken?: UntakenOctets;
   /** Collections ended in a second at the stop. */
   readonly drainRate?: number;
 }
@@ -102,6 +105,7 @@ export class CollectionDoor {
       times: { ...DEFAULT_TIMES, ...(parts.maxAge !== undefined && { maxAge: parts.maxAge }), ...parts.times },
       heartbeat: this.connections,
       turns: new Turns(),
+      untaken: parts.untaken ?? new UntakenOctets(),
       log,
     };
     // Those who come back are refused in the handshake, which is paced (docs/decisions/0012-blocked-peers.md).

@@ -7,6 +7,7 @@
  * the pongs, from 16 KiB to 4 MiB.
  */
 import type { WebSocket } from 'ws';
+import type { SlowClient, UntakenOctets } from './untaken-octets.ts';
 
 /** Octets of a fragment at most (protocol section 7). */
 const FRAGMENT_OCTETS = 64 * 1024;
@@ -29,9 +30,10 @@ interface Delivery {
   readonly done: () => void;
 }
 
-export class DeliveryWriter {
+export class DeliveryWriter implements SlowClient {
   private readonly socket: WebSocket;
   private readonly ping: () => number;
+  private readonly untaken: UntakenOctets;
   private readonly waiting: Delivery[] = [];
   private isWriting = false;
   private allowance = FIRST_ALLOWANCE;
@@ -41,10 +43,14 @@ export class DeliveryWriter {
   /** When the delivery that is being written is too slow, on `performance.now`. */
   private deadline = Number.POSITIVE_INFINITY;
 
-  /** @param ping sends a ping that bears the next number, and tells that */
-  constructor(socket: WebSocket, ping: () => number) {
+  /**
+   * @param ping sends a ping that bears the next number, and tells that
+   * @param untaken what the writers of all clients hold
+   */
+  constructor(socket: WebSocket, ping: () => number, untaken: UntakenOctets) {
     this.socket = socket;
     this.ping = ping;
+    this.untaken = untaken;
   }
 
   /**
@@ -55,6 +61,7 @@ export class DeliveryWriter {
   write(header: Buffer, parcel: Buffer): Promise<void> {
     return new Promise((done) => {
       this.waiting.push({ header, parcel, done });
+      this.untaken.add(this, parcel.length);
       if (!this.isWriting) {
         void this.writeAll();
       }
@@ -73,6 +80,11 @@ export class DeliveryWriter {
     return now > this.deadline;
   }
 
+  /** Others need the memory. */
+  cut(): void {
+    this.socket.terminate();
+  }
+
   /** Gives up what is not sent yet: the connection ends. */
   abandon(): void {
     this.onPong?.();
@@ -84,6 +96,7 @@ export class DeliveryWriter {
       if (this.isOpen) {
         await this.writeDelivery(next);
       }
+      this.untaken.remove(this, next.parcel.length);
       next.done();
     }
     this.isWriting = false;
@@ -123,6 +136,7 @@ export class DeliveryWriter {
       this.awaitedPing = this.ping();
     });
     this.onPong = undefined;
+    this.untaken.touch(this);
     const perAllowanceTime = (octets * ALLOWANCE_TIME) / Math.max(1, performance.now() - start);
     const most = Math.min(2 * this.allowance, MAX_ALLOWANCE);
     this.allowance = Math.max(MIN_ALLOWANCE, Math.min(Math.floor(perAllowanceTime), most));
