@@ -31,7 +31,7 @@ export function backupCommand(environment: Environment): Command {
     });
   withKeyOptions(command.command('verify'))
     .description('Restore a backup onto stores that go again, count what is in it, and open its keys.')
-    .argument('<place>', 'a file, or gs://BUCKET/NAME')
+    .argument('<place>', 'a file, gs://BUCKET/NAME, or - for standard input')
     .option('--scratch <directory>', 'where the stores are meanwhile, with all secrets in them', tmpdir())
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExample:\n  relay-gateway backup verify last.backup --recovery-key recovery.key')
@@ -91,7 +91,7 @@ async function verify(
 ): Promise<void> {
   // Wherever it stands, the command above this one has it.
   const { json } = command.optsWithGlobals<{ json?: true }>();
-  requireKeyOptions(keys, command);
+  requireKeyOptions(keys, command, from);
   const { verifyBackup } = await import('../compose/backup.ts');
   const { openPlace } = await import('../compose/backup-place.ts');
   // Where it is not set, as on a machine of its own for this, people compare what is printed.

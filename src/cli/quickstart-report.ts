@@ -4,7 +4,7 @@ import type { StepObserver } from '../doctor/step.ts';
 import { StepPrinter, verdict } from './ping.ts';
 
 export interface QuickstartStep {
-  /** What it sees to: `machine`, `settings`, a unit, `dns`, `certificate`, `start`. */
+  /** What it sees to: `machine`, `settings`, `user`, `command`, a unit, `dns`, `certificate`, `start`. */
   readonly name: string;
   /** `ok`: there was nothing to do. `unchanged`: it was done before. `kept`: somebody has edited the file, and it is left as it is. `skipped`: an earlier step failed. */
   readonly outcome: 'ok' | 'done' | 'unchanged' | 'kept' | 'planned' | 'skipped' | 'failed';

@@ -10,10 +10,11 @@ import { type Config, ConfigError, type Environment, readConfig } from '../confi
 import { Dns } from '../doctor/dns.ts';
 import { type ExaminationReport, examine } from '../doctor/examination.ts';
 import { DoctorFault } from '../doctor/fault.ts';
+import { commandText } from '../quickstart/command-text.ts';
 import { dnsRecords, hasIpv6, publicAddresses } from '../quickstart/dns-records.ts';
 import { marked, placeFile, readIfThere, type WantedFile } from '../quickstart/managed-file.ts';
 import { settingsText, UnquotableError } from '../quickstart/settings-text.ts';
-import { PLACES, UNITS, USER_TEXT, unitText } from '../quickstart/units.ts';
+import { PLACES, UNITS, USER, USER_TEXT, unitText } from '../quickstart/units.ts';
 import { describe, keepConfiguredCertificate } from './certificate.ts';
 import type { QuickstartObserver, QuickstartReport, QuickstartStep } from './quickstart-report.ts';
 
@@ -25,6 +26,7 @@ const DOCTOR_TIMEOUT = 60_000;
 
 const SECRET = 0o600;
 const READABLE = 0o644;
+const EXECUTABLE = 0o755;
 
 /** Folders that the units do not see. */
 const HIDDEN = ['/home/', '/root/', '/run/user/', '/tmp/', '/var/tmp/'];
@@ -85,6 +87,11 @@ class Quickstart {
       return placed.result;
     });
     await this.step('user', () => this.addUser());
+    await this.step('command', () => {
+      const { settings, command: file } = PLACES;
+      const text = commandText({ node: process.execPath, program, settings, user: USER });
+      return this.place({ path: file, text, mode: EXECUTABLE });
+    });
     for (const unit of UNITS) {
       await this.step(unit, () => {
         const { gracePeriod } = present(settings).config;

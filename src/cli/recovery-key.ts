@@ -9,6 +9,9 @@ import { table } from './table.ts';
 /** The largest key or share file that is read, in octets. */
 const MOST_OCTETS = 64 * 1024;
 
+/** In place of a file's name. */
+export const STANDARD_INPUT = '-';
+
 /** How commands that open a backup are given its key. */
 export interface KeyOptions {
   readonly recoveryKey?: string;
@@ -83,12 +86,20 @@ export async function readKey({ recoveryKey, share = [] }: KeyOptions): Promise<
 /** Adds the options by which a command is given the key. */
 export function withKeyOptions(command: Command): Command {
   return command
-    .option('--recovery-key <file>', 'the recovery key')
-    .option('--share <files...>', 'or as many shares of it as are needed');
+    .option('--recovery-key <file>', 'the recovery key; - reads standard input')
+    .option('--share <files...>', 'or as many shares of it as are needed; - reads them all from standard input');
 }
 
-/** Ends the command when it was given neither key nor shares, or both. */
-export function requireKeyOptions({ recoveryKey, share }: KeyOptions, command: Command): void {
+/**
+ * Ends the command when it was given neither key nor shares, or both; or more than one thing by standard input.
+ *
+ * @param place of the backup, where there is one
+ */
+export function requireKeyOptions({ recoveryKey, share }: KeyOptions, command: Command, place?: string): void {
+  const given = [place, recoveryKey, ...(share ?? [])].filter((name) => name === STANDARD_INPUT);
+  if (given.length > 1) {
+    command.error('error: only one thing can come by standard input (-)');
+  }
   if ((recoveryKey === undefined) === (share === undefined)) {
     command.error('error: give either --recovery-key or --share');
   }
@@ -139,9 +150,21 @@ async function tell(
 }
 
 async function readSmall(file: string): Promise<string> {
-  const text = await readFile(file, 'latin1');
+  const text = file === STANDARD_INPUT ? await readInput() : await readFile(file, 'latin1');
   if (text.length > MOST_OCTETS) {
     throw new Error(`${file} is too large to be a key or a share`);
+  }
+  return text;
+}
+
+/** Not much more of it than is needed to see that it is too large. */
+async function readInput(): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin) {
+    text += (chunk as Buffer).toString('latin1');
+    if (text.length > MOST_OCTETS) {
+      break;
+    }
   }
   return text;
 }

@@ -35,11 +35,11 @@ const WARNINGS = [
 export function restoreCommand(environment: Environment): Command {
   return withKeyOptions(new Command('restore'))
     .description('Restore a backup onto empty stores while no gateway runs on them. Cut short, it is run again.')
-    .requiredOption('--from <place>', 'a file, or gs://BUCKET/NAME')
+    .requiredOption('--from <place>', 'a file, gs://BUCKET/NAME, or - for standard input')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExample:\n  relay-gateway restore --from last.backup --recovery-key recovery.key')
     .action(async ({ from, json, ...keys }: KeyOptions & { from: string; json?: true }, self: Command) => {
-      requireKeyOptions(keys, self);
+      requireKeyOptions(keys, self, from);
       const { restoreGateway } = await import('../compose/backup.ts');
       const { openPlace } = await import('../compose/backup-place.ts');
       const config = readConfig(environment);

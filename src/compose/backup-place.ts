@@ -1,6 +1,7 @@
 /** Configuration to objects: where a backup is, a file or an object of Cloud Storage. */
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { isDirectory, readBackupFile, writeBackupFile } from '../backup/backup-file.ts';
 import { BackupError } from '../backup/errors.ts';
 import { machineClock } from '../machine.ts';
@@ -16,8 +17,22 @@ export interface BackupPlace {
   read(): ReadableStream<Uint8Array>;
 }
 
-/** Where a backup is read from. @param text a file's path, or `gs://BUCKET/NAME` @throws BackupError PLACE_UNUSABLE */
+/**
+ * Where a backup is read from.
+ *
+ * @param text a file's path, `gs://BUCKET/NAME`, or `-` for standard input, which cannot be written to
+ * @throws BackupError PLACE_UNUSABLE
+ */
 export async function openPlace(text: string): Promise<BackupPlace> {
+  if (text === '-') {
+    return {
+      name: 'standard input',
+      write: async () => {
+        throw new BackupError('PLACE_UNUSABLE', 'A backup goes to a file, a directory, or Cloud Storage');
+      },
+      read: () => Readable.toWeb(process.stdin) as ReadableStream<Uint8Array>,
+    };
+  }
   if (!text.startsWith('gs://')) {
     return {
       name: text,

@@ -1,10 +1,13 @@
 /**
- * Files that commands write and people may edit. The first line has a digest of the others: as long as it fits,
- * a command may write the file anew; once somebody has edited it, it is theirs.
+ * Files that commands write and people may edit. The first line, in scripts the second, has a digest of the others: as
+ * long as it fits, a command may write the file anew; once somebody has edited it, it is theirs.
  */
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+
+/** What tells the kernel how to run a script must be its first line. */
+const SHEBANG = /^#!.*\n/;
 
 const MARK = /^# Written by relay-gateway [a-z-]+\. Once edited, it is not written over\. sha256:([0-9a-f]{64})$/;
 
@@ -56,7 +59,9 @@ export async function placeFile(
 
 /** The text as it stands in the file. */
 export function marked(text: string, command = 'quickstart'): string {
-  return `# Written by relay-gateway ${command}. Once edited, it is not written over. sha256:${digest(text)}\n${text}`;
+  const [shebang = ''] = SHEBANG.exec(text) ?? [];
+  const mark = `# Written by relay-gateway ${command}. Once edited, it is not written over. sha256:${digest(text)}\n`;
+  return `${shebang}${mark}${text.slice(shebang.length)}`;
 }
 
 /** Undefined where there is none. */
@@ -72,8 +77,9 @@ export async function readIfThere(file: string): Promise<string | undefined> {
 }
 
 function isOurs(there: string): boolean {
-  const end = there.indexOf('\n');
-  return MARK.exec(there.slice(0, end))?.[1] === digest(there.slice(end + 1));
+  const [shebang = ''] = SHEBANG.exec(there) ?? [];
+  const end = there.indexOf('\n', shebang.length);
+  return MARK.exec(there.slice(shebang.length, end))?.[1] === digest(shebang + there.slice(end + 1));
 }
 
 /** Lines have no order worth telling in files such as these. */

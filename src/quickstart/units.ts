@@ -5,6 +5,8 @@ export const PLACES = {
   settings: '/etc/relay-gateway/environment',
   user: '/etc/sysusers.d/relay-gateway.conf',
   units: '/etc/systemd/system',
+  /** The command, for people: on everybody's PATH. */
+  command: '/usr/local/bin/relay-gateway',
   /** `DATA_DIR`. */
   data: '/var/lib/relay-gateway/data',
   certificate: '/var/lib/relay-gateway/certificate/certificate.pem',
@@ -28,8 +30,11 @@ export interface UnitOptions {
   readonly gracePeriod: number;
 }
 
+/** Whom the program runs as, and the name of that user's group. */
+export const USER = 'relay-gateway';
+
 /** For whom the program reads and writes (sysusers.d(5)): a user that stays the same when a backup is restored. */
-export const USER_TEXT = 'u relay-gateway - "Awala Internet gateway" /var/lib/relay-gateway\n';
+export const USER_TEXT = `u ${USER} - "Awala Internet gateway" /var/lib/relay-gateway\n`;
 
 /** Beyond the grace period, in seconds, before systemd kills what does not end. */
 const STOP_MARGIN = 15;

@@ -211,6 +211,38 @@ suite('The Internet address of a backup', () => {
   });
 });
 
+test('A backup, its key, and all shares of that can come by standard input, but one thing at a time', async () => {
+  using vault = await openVault();
+  const file = vault.file('a.backup');
+  await vault.ask(['backup', '--to', file], { DATA_DIR: await fillDirectory(vault, 'data') });
+  const shares = vault.file('shares');
+  await vault.ask(['recovery-key', 'split', vault.keyFile, '--shares', '2', '--needed', '2', '--out', shares]);
+  const environment = { PATH: process.env['PATH'], DATA_DIR: vault.file('new'), INTERNET_ADDRESS: 'gateway.test' };
+  const shell = (script: string) =>
+    execute('/bin/sh', ['-c', script, process.execPath, 'bin/relay-gateway.js', vault.folder], {
+      ...{ cwd: projectRoot, env: environment },
+    });
+  const cleartext = vault.key.privateHalf;
+  const nodeIds = await Promise.all(
+    [
+      '"$0" "$1" backup verify --json "$2/a.backup" --recovery-key - < "$2/recovery.key"',
+      '"$0" "$1" backup verify --json - --recovery-key "$2/recovery.key" < "$2/a.backup"',
+      'cat "$2"/shares/* | "$0" "$1" restore --json --from "$2/a.backup" --share -',
+    ].map(async (script) => {
+      const { stdout, stderr } = await shell(script);
+      assert.ok(!`${stdout}${stderr}`.includes(cleartext));
+      return (JSON.parse(stdout) as RestoreAnswer).nodeId;
+    }),
+  );
+  assert.match(nodeIds[0] ?? '', /^0[0-9a-f]{64}$/);
+  assert.equal(new Set(nodeIds).size, 1);
+  await assert.rejects(shell('"$0" "$1" restore --from - --recovery-key - < "$2/recovery.key"'), { code: 2 });
+  await assert.rejects(shell('yes | "$0" "$1" backup verify "$2/a.backup" --recovery-key -'), /too large to be a key/);
+  const nowhere = await vault.run(['backup', '--to', '-'], { DATA_DIR: vault.file('data') });
+  assert.equal(nowhere.code, 1);
+  assert.match(nowhere.stderr, /A backup goes to a file/);
+});
+
 suite('relay-gateway recovery-key', () => {
   test('makes a key once, and gives it back from its shares, with nothing secret printed', async () => {
     using vault = await openVault();

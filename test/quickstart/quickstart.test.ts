@@ -35,6 +35,7 @@ const SETTINGS_FILE = 'etc/relay-gateway/environment';
 const FILES = [
   SETTINGS_FILE,
   'etc/sysusers.d/relay-gateway.conf',
+  'usr/local/bin/relay-gateway',
   'etc/systemd/system/relay-gateway.service',
   'etc/systemd/system/relay-gateway-certificate.service',
   'etc/systemd/system/relay-gateway-certificate.timer',
@@ -111,6 +112,7 @@ describe('relay-gateway quickstart', {
       ['machine', 'ok'],
       ['settings', 'done'],
       ['user', 'done'],
+      ['command', 'done'],
       ['relay-gateway.service', 'done'],
       ['relay-gateway-certificate.service', 'done'],
       ['relay-gateway-certificate.timer', 'done'],
@@ -128,6 +130,7 @@ describe('relay-gateway quickstart', {
       '_awala-crc._tcp.gw.example.org.  3600  IN  SRV   0 0 8444 gw.example.org.',
     ]);
     assert.equal(statSync(path.join(root, SETTINGS_FILE)).mode & 0o777, 0o600);
+    assert.equal(statSync(path.join(root, 'usr/local/bin/relay-gateway')).mode & 0o777, 0o755);
     // As systemd itself sees it.
     assert.match(readFileSync(path.join(root, 'etc/passwd'), 'utf8'), /^relay-gateway:x:/m);
     const wanted = path.join(root, 'etc/systemd/system/multi-user.target.wants');
