@@ -61,6 +61,9 @@
 {{- $faults = append $faults "gateway.settings.RECOVERY_PUBLIC_KEY must be set where there are backups: relay-gateway recovery-key new makes one" -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.restore.from (not .Values.restore.recoveryKeySecret) -}}
+{{- $faults = append $faults "restore.recoveryKeySecret must name the Secret with recovery.key in it" -}}
+{{- end -}}
 {{- if $faults -}}
 {{- fail (printf "\n\nThese values cannot be used:\n  %s\n" (join "\n  " $faults)) -}}
 {{- end -}}

@@ -184,7 +184,7 @@ spec:
 
 {{/*
 The spec of a pod that runs one command and ends: a dict of root, account, args, env (YAML or empty), restartPolicy, and
-claim: a volume of the gateway's, beside whose pod it runs then.
+claim: a volume of the gateway's, beside whose pod it runs then, unless isAlone. recoveryKey: a Secret that it finds in a folder.
 */}}
 {{- define "relay-gateway.commandPod" -}}
 {{- $ := .root -}}
@@ -222,7 +222,19 @@ containers:
     volumeMounts:
       - name: data
         mountPath: /data
+      {{- if .recoveryKey }}
+      - name: recovery-key
+        mountPath: /recovery-key
+        readOnly: true
+      {{- end }}
 volumes:
+  {{- with .recoveryKey }}
+  - name: recovery-key
+    secret:
+      secretName: {{ . }}
+      # 0440
+      defaultMode: 288
+  {{- end }}
   - name: data
     {{- if .claim }}
     persistentVolumeClaim:
@@ -231,7 +243,7 @@ volumes:
     emptyDir:
       sizeLimit: 1Gi
     {{- end }}
-{{- if .claim }}
+{{- if and .claim (not .isAlone) }}
 affinity:
   podAffinity:
     requiredDuringSchedulingIgnoredDuringExecution:
