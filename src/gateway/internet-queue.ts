@@ -3,20 +3,39 @@
  *
  * Work is grouped by destination: the recipient's Internet address.
  */
-import type { ObjectEntry, TakenItem, TakeOptions, Work, WorkGroup, WorkItem, WorkQueue } from './ports.ts';
+import type {
+  ObjectEntry,
+  Signals,
+  Subscription,
+  TakenItem,
+  TakeOptions,
+  Work,
+  WorkGroup,
+  WorkItem,
+  WorkQueue,
+} from './ports.ts';
 
 const QUEUE = 'internet-delivery';
+
+/** Where those who take parcels in tell those who deliver them of endpoints that gave a sign of life. */
+const CHANNEL = 'heard-endpoints';
+
+/** Destinations whose endpoints are learnt at a start, and parcels of each that are looked at. */
+const LEARNT_DESTINATIONS = 1000;
+const LEARNT_PARCELS = 8;
 
 /** Endpoints whose Internet addresses are remembered; of those, the longest unused go first. */
 const REMEMBERED = 10_000;
 
 export class InternetQueue {
   private readonly work: WorkQueue;
+  private readonly signals: Signals;
   /** Internet addresses by endpoint id. */
   private readonly addresses = new Map<string, string>();
 
-  constructor({ work }: { work: WorkQueue }) {
+  constructor({ work, signals }: { work: WorkQueue; signals: Signals }) {
     this.work = work;
+    this.signals = signals;
   }
 
   /** Adds a parcel that was put into an outbox. Never fails: housekeeping adds what is missing. */
@@ -45,10 +64,56 @@ export class InternetQueue {
 
   /** A parcel came from this endpoint: should parcels wait for its address, they wait no longer. Never fails. */
   async heardFrom(endpoint: string): Promise<void> {
+    if (!(await this.hastenTo(endpoint)) && (this.signals.isHeard?.(CHANNEL) ?? true)) {
+      this.signals.publish(CHANNEL, Buffer.from(endpoint));
+    }
+  }
+
+  /**
+   * Hears of endpoints from other processes, too. For who delivers: it knows the addresses of those that it could not
+   * deliver to. Never fails.
+   */
+  async listen(): Promise<Subscription> {
+    return this.signals.subscribe(
+      CHANNEL,
+      (payload) => void this.hastenTo(payload.toString()),
+      // Their destinations come to their turns all the same.
+      () => undefined,
+    );
+  }
+
+  /**
+   * Learns the addresses of endpoints whose parcels wait since before the start; of many destinations, of some.
+   *
+   * @param find gives what is told of a parcel
+   * @throws StoreError
+   */
+  async learn(find: (key: string) => Promise<Pick<ObjectEntry, 'metadata'> | undefined>): Promise<void> {
+    let destinations = 0;
+    for await (const { group } of this.work.groups(QUEUE)) {
+      let parcels = 0;
+      for await (const { key } of this.work.list(QUEUE, group)) {
+        const entry = await find(key);
+        if (entry) {
+          this.remember(entry);
+        }
+        if (++parcels === LEARNT_PARCELS) {
+          break;
+        }
+      }
+      if (++destinations === LEARNT_DESTINATIONS) {
+        return;
+      }
+    }
+  }
+
+  /** @returns whether its address is known here */
+  private async hastenTo(endpoint: string): Promise<boolean> {
     const address = this.addresses.get(endpoint);
     if (address !== undefined) {
       await this.hasten(address).catch(() => undefined);
     }
+    return address !== undefined;
   }
 
   /** @throws StoreError */

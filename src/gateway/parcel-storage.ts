@@ -40,7 +40,7 @@ export class ParcelStorage {
       outboxQuota = DEFAULT_QUOTA,
     } = parts;
     this.mailboxes = new Mailboxes({ objects, signals, meters, clock, quota: mailboxQuota });
-    this.internetQueue = new InternetQueue({ work: parts.work });
+    this.internetQueue = new InternetQueue({ work: parts.work, signals });
     this.sent = new SentMemory({ records: parts.records });
     this.outbox = new Outbox({ objects, queue: this.internetQueue, meters, clock, quota: outboxQuota });
     this.held = new HeldParcels({

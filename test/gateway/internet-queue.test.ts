@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { CertificateCache } from '../../src/awala/pki/certificate-cache.ts';
 import { writeParcelCountersignature } from '../../src/awala/poweb/countersignature.ts';
+import { readParcel } from '../../src/awala/ramf/parcel.ts';
 import type { TraceIds } from '../../src/gateway/errors.ts';
 import { readOutboxKey } from '../../src/gateway/outbox.ts';
 import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
@@ -118,6 +121,29 @@ test('An inbound parcel from an endpoint ends the rest of its address, and of no
   await room.delivery.fromInternet(await testParcel(chain), { trace: 'test' });
   assert.equal(await rest(), 0);
   assert.equal((await take(room)).attempts, 1);
+});
+
+test('An inbound parcel ends the rest of its address also where another process delivers, which has just started', async () => {
+  const { room, chain } = await open();
+  await using _room = room;
+  const internetEndpoint = { id: chain.sender.id, internetAddress: DESTINATION };
+  await deliver(room, chain, { recipient: internetEndpoint });
+  await room.storage.internetQueue.rest(DESTINATION, room.clock.now() + HOUR);
+  const rest = async () => (await Array.fromAsync(room.backends.work.groups('internet-delivery')))[0]?.rest;
+  const another = () => new ParcelStorage({ ...room.backends, clock: room.clock });
+  const [door, worker] = [another(), another()];
+  const parcel = await testParcel(chain);
+
+  using _heard = await worker.internetQueue.listen().then((subscription) => ({
+    [Symbol.dispose]: () => subscription.close(),
+  }));
+  await door.internetQueue.heardFrom(chain.sender.id);
+  assert.equal(await rest(), room.clock.now() + HOUR);
+  await worker.internetQueue.learn((key) => worker.outbox.find(key));
+  await door.internetQueue.heardFrom(readParcel(parcel, new CertificateCache()).sender.subjectId);
+  while ((await rest()) !== 0) {
+    await setImmediate();
+  }
 });
 
 test('What was sent on is remembered while it may come again, and is accepted without a look at that', async () => {

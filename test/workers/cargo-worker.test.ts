@@ -79,8 +79,8 @@ describe('The cargo worker', () => {
     const sender = await CargoSender.register(cargo.room);
     await cargo.delivery.deliver(await sender.cargo([await sender.parcel()]), { trace: 'a' });
     let isAway = true;
-    const put = objects.put.bind(objects);
-    objects.put = (...parameters: Parameters<ObjectStore['put']>) =>
+    const put = objects.putUnless.bind(objects);
+    objects.putUnless = (...parameters: Parameters<ObjectStore['putUnless']>) =>
       isAway ? Promise.reject(new StoreError('STORE_AWAY', 'away')) : put(...parameters);
     const { worker, logged } = newWorker(cargo, t);
     worker.start();
@@ -109,8 +109,8 @@ describe('The cargo worker', () => {
     await cargo.delivery.deliver(await sender.cargo(parcels), { trace: 'a' });
     const barrier = new Barrier();
     barrier.hold();
-    const put = objects.put.bind(objects);
-    objects.put = async (...parameters: Parameters<ObjectStore['put']>) => {
+    const put = objects.putUnless.bind(objects);
+    objects.putUnless = async (...parameters: Parameters<ObjectStore['putUnless']>) => {
       await barrier.pass();
       return put(...parameters);
     };

@@ -110,6 +110,7 @@ export class InternetDelivery {
 
   start(): void {
     this.running = this.run();
+    void this.hear();
   }
 
   /** @throws why deliveries cannot be made */
@@ -145,6 +146,21 @@ export class InternetDelivery {
   /** Resolves when nothing is in hand any more. */
   async settled(): Promise<void> {
     await Promise.all(this.inHand);
+  }
+
+  /** Has signs of life end rests, also of what waits since before the start. Never rejects: rests end by themselves, too. */
+  private async hear(): Promise<void> {
+    const { queue, outbox, log } = this.parts;
+    try {
+      const subscription = await queue.listen();
+      this.end.signal.addEventListener('abort', () => subscription.close());
+      if (this.end.signal.aborted) {
+        subscription.close();
+      }
+      await queue.learn((key) => outbox.find(key));
+    } catch (err) {
+      log.warn({ err }, 'Addresses of endpoints whose parcels wait were not learnt');
+    }
   }
 
   private async run(): Promise<void> {
