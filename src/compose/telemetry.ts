@@ -87,7 +87,7 @@ export function watchGateway(
 ): AsyncDisposable {
   const { telemetry, core, servers } = parts;
   const { metrics } = telemetry.metrics;
-  addLookedMetrics(parts);
+  addLookedMetrics(config, parts);
   metrics.looked(
     {
       name: 'tls_certificate_expiry_timestamp_seconds',
@@ -126,17 +126,14 @@ function logEvent(logger: Logger, entry: JournalEntry): void {
   }
 }
 
-function addLookedMetrics({
-  telemetry,
-  core,
-  checks,
-}: {
-  telemetry: Telemetry;
-  core: Core;
-  checks: CheckRounds;
-}): void {
+function addLookedMetrics(
+  config: Config,
+  { telemetry, core, checks }: { telemetry: Telemetry; core: Core; checks: CheckRounds },
+): void {
   const { metrics } = telemetry.metrics;
   const { backends, identity, clock } = core;
+  // A gateway that was never backed up alerts as one does whose backup is old.
+  const unsaved = () => (config.recoveryPublicKey === undefined ? undefined : identity.allKeys()[0]?.created);
   metrics.looked(
     {
       name: 'queue_lag_seconds',
@@ -163,9 +160,14 @@ function addLookedMetrics({
     () => [{ value: identity.issuer().certificate.notAfter / MILLISECONDS }],
   );
   metrics.looked(
-    { name: 'backup_age_seconds', help: 'How old the last backup is; absent where there has been none.' },
+    {
+      name: 'backup_age_seconds',
+      help:
+        'How old the last backup is. Where there has been none: how old the identity key is, which would be lost; absent ' +
+        'without RECOVERY_PUBLIC_KEY.',
+    },
     async () => {
-      const time = await lastBackup(backends.records);
+      const time = (await lastBackup(backends.records)) ?? unsaved();
       return time === undefined ? [] : [{ value: Math.max(0, clock.now() - time) / MILLISECONDS }];
     },
   );

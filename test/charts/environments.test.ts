@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { suite, test } from 'node:test';
 import { parse } from 'yaml';
+import { readConfig } from '../../src/config.ts';
 import { COMPONENTS, ENVIRONMENT_NAMES, readEnvironment } from '../../src/provision/environment.ts';
 import { helmfileValues } from '../../src/provision/values-file.ts';
 import { projectRoot } from '../support/gateway.ts';
@@ -61,7 +62,8 @@ suite('An environment that was provisioned', { concurrency: 2 }, () => {
       // No right comes by another account than those that provision gives rights to.
       assert.doesNotMatch(JSON.stringify(manifests), /iam\.gke\.io/);
       const accounts = manifests.filter(({ kind }) => kind === 'ServiceAccount').map(({ metadata }) => metadata.name);
-      const named = COMPONENTS.filter((component) => component !== 'backup').map(
+      const isBackedUp = name !== 'development';
+      const named = COMPONENTS.filter((component) => component !== 'backup' || isBackedUp).map(
         (component) => environment.accounts[component],
       );
       assert.deepEqual(accounts.sort(), named.sort());
@@ -70,6 +72,22 @@ suite('An environment that was provisioned', { concurrency: 2 }, () => {
   }
 
   for (const name of ['staging', 'production'] as const) {
+    test(`is backed up every 8 to 24 hours, to another bucket than that of its messages: ${name}`, async () => {
+      const { gateway } = parse(read(`charts/environments/${name}.yaml`)) as {
+        gateway: Values & { gateway: { settings: Record<string, string> } };
+      };
+      const job = (await render({ values: gateway })).find(
+        ({ kind, metadata }) => kind === 'CronJob' && metadata.name.endsWith('-backup'),
+      );
+      const { schedule } = (job?.['spec'] ?? {}) as { schedule?: string };
+      const [hours, period = '24'] = /^\d+ (?:\*\/(\d+)|\d+) \* \* \*$/.exec(schedule ?? '') ?? [];
+      assert.ok(hours && Number(period) >= 8 && Number(period) <= 24, `${schedule}`);
+      const { GCS_BUCKET: bucket, RECOVERY_PUBLIC_KEY: key = '' } = gateway.gateway.settings;
+      assert.ok(!(gateway['backup'] as { to: string }).to.startsWith(`gs://${bucket}/`));
+      // Whoever installs the example as it is must not get backups that nobody can open.
+      assert.throws(() => readConfig({ RECOVERY_PUBLIC_KEY: key }), /RECOVERY_PUBLIC_KEY must be the public half/);
+    });
+
     test(`has the names that the example in charts/environments has: ${name}`, () => {
       const environment = readEnvironment(`${name}.yaml`, read(`environments/${name}.yaml`), name);
       const provisioned = parse(helmfileValues(environment)) as Values;

@@ -63,6 +63,15 @@ suite('relay-gateway backup', () => {
     assert.deepEqual(readdirSync(vault.folder).sort(), ['a.backup', 'data', 'recovery.key']);
   });
 
+  test('is told to be missing as long as there is none, where there should be: as old as the key that would be lost', async () => {
+    using vault = await openVault();
+    const begun = Date.now();
+    await using gateway = await startGateway({ environment: { RECOVERY_PUBLIC_KEY: vault.key.publicHalf } });
+    const text = await (await fetch(`${gateway.ops}/metrics`)).text();
+    const seconds = Number(/^relay_gateway_backup_age_seconds (\S+)$/m.exec(text)?.[1]);
+    assert.ok(seconds >= 0 && seconds <= (Date.now() - begun) / 1000, `${seconds}`);
+  });
+
   test('gives backups in a folder names that tell them apart', async () => {
     using vault = await openVault();
     const directory = await fillDirectory(vault, 'data');

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
+import { newRecoveryKey } from '../../src/backup/recovery-key.ts';
 import { needsCloud, startCloud } from '../support/cloud.ts';
 import { projectRoot } from '../support/gateway.ts';
 import { helmProgram, readManifests } from '../support/helm.ts';
@@ -124,11 +125,14 @@ async function prepareCloud(room: Room, moreExpected: readonly string[]): Promis
   for (const [variable, value] of Object.entries(environment)) {
     settings[variable] = await host.translate(value);
   }
+  settings['RECOVERY_PUBLIC_KEY'] = (await newRecoveryKey()).publicHalf;
   const resources = stack.move();
   return {
     overrides: {
       gateway: {
         gateway: { settings },
+        // No backup is due while the test looks on.
+        backup: { schedule: '0 0 29 2 *' },
         pods: SMALL_PODS,
         // The chart's own are longer than the test has patience for.
         components: Object.fromEntries(COMPONENTS.map((name) => [name, SMALL_PODS])),
@@ -144,6 +148,7 @@ async function prepareCloud(room: Room, moreExpected: readonly string[]): Promis
       ...['Ingress', 'FrontendConfig', 'ManagedCertificate', 'ServiceMonitor', 'PrometheusRule'].map(
         (kind) => `${kind} gateway-relay-gateway`,
       ),
+      ...['CronJob', 'ServiceAccount'].map((kind) => `${kind} gateway-relay-gateway-backup`),
       ...moreExpected,
     ],
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
