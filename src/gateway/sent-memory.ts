@@ -10,10 +10,14 @@ import { CLOCK_DRIFT } from './time.ts';
 
 const KIND = 'sent-parcels';
 
+/** Versions of one parcel that are remembered; of more, the latest. */
+const VERSIONS = 8;
+
 /** A parcel that was sent on. */
 export interface SentParcel {
   readonly digest: string;
-  readonly fingerprint: string;
+  /** Of all its versions, made by `alsoSent`. */
+  readonly fingerprints: string;
   /** The parcel's, in milliseconds. */
   readonly expiry: number;
 }
@@ -32,15 +36,15 @@ export class SentMemory {
    * @param fingerprint of the octets
    */
   async includes(digest: string, fingerprint: string): Promise<boolean> {
-    return (await this.fingerprint(digest)) === fingerprint;
+    return wasSent(await this.fingerprints([digest]).then(([sent]) => sent), fingerprint);
   }
 
-  /** The fingerprint of the octets that were sent on last; undefined where none were. @throws StoreError */
-  async fingerprint(digest: string): Promise<string | undefined> {
-    return (await this.records.get(KIND, digest))?.fields['octets'] as string | undefined;
-  }
-
-  /** As `fingerprint` with each, in their order. @throws StoreError */
+  /**
+   * Of each parcel, in their order, the fingerprints of all its versions that were sent on, for `wasSent` and `alsoSent`;
+   * undefined where none were.
+   *
+   * @throws StoreError
+   */
   async fingerprints(digests: readonly string[]): Promise<(string | undefined)[]> {
     const { records } = this;
     const found = await (records.getAll?.(KIND, digests) ??
@@ -53,9 +57,9 @@ export class SentMemory {
     const { records } = this;
     // The same parcel may be among them twice: the last counts.
     const written = new Map(
-      sent.map(({ digest, fingerprint, expiry }) => [
+      sent.map(({ digest, fingerprints, expiry }) => [
         digest,
-        { key: digest, fields: { octets: fingerprint }, expiry: expiry + CLOCK_DRIFT },
+        { key: digest, fields: { octets: fingerprints }, expiry: expiry + CLOCK_DRIFT },
       ]),
     );
     const all = [...written.values()];
@@ -63,11 +67,26 @@ export class SentMemory {
       Promise.all(all.map(({ key, fields, expiry }) => records.put(KIND, key, fields, expiry))));
   }
 
-  /** To be called when they were sent on, and never before; durable when it resolves. @param expiry the parcel's */
-  async add(digest: string, fingerprint: string, expiry: number): Promise<void> {
+  /**
+   * To be called when they were sent on, and never before; durable when it resolves.
+   *
+   * @param fingerprints as in `SentParcel`
+   * @param expiry the parcel's
+   */
+  async add(digest: string, fingerprints: string, expiry: number): Promise<void> {
     // For as long as it may come again.
-    await this.records.put(KIND, digest, { octets: fingerprint }, expiry + CLOCK_DRIFT);
+    await this.records.put(KIND, digest, { octets: fingerprints }, expiry + CLOCK_DRIFT);
   }
+}
+
+/** Whether these octets are among what was sent. @param sent as `SentMemory.fingerprints` gives it */
+export function wasSent(sent: string | undefined, fingerprint: string): boolean {
+  return sent?.includes(fingerprint) ?? false;
+}
+
+/** What is to be remembered once these octets were sent, too. @param sent as `SentMemory.fingerprints` gives it */
+export function alsoSent(sent: string | undefined, fingerprint: string): string {
+  return sent === undefined ? fingerprint : [...sent.split(' ').slice(1 - VERSIONS), fingerprint].join(' ');
 }
 
 /** SHA-256 of a parcel's octets. */

@@ -26,7 +26,7 @@ async function setting(t: TestContext, count: number) {
     const stored = await outbox.read(item.key);
     assert.ok(stored);
     const digest = item.key.split('/').at(-1) as string;
-    return { item, peer: PEER, digest, fingerprint: fingerprintOf(stored.body), entry: stored };
+    return { item, peer: PEER, digest, fingerprints: fingerprintOf(stored.body), entry: stored };
   });
   const left = async () => ({
     parcels: (await Array.fromAsync(room.backends.objects.list('outbox/'))).length,
@@ -42,14 +42,14 @@ test('parcels are remembered as sent before they are deleted and their work ends
   const queue = Object.assign(Object.create(parts.queue), {
     async finish(item: Parameters<typeof parts.queue.finish>[0]) {
       const parcel = parcels.find(({ item: { key } }) => key === item.key) as SentParcelAtRest;
-      remembered.push(await parts.sent.includes(parcel.digest, parcel.fingerprint));
+      remembered.push(await parts.sent.includes(parcel.digest, parcel.fingerprints));
       return await parts.queue.finish(item);
     },
   });
   const outbox = Object.assign(Object.create(parts.outbox), {
     async remove(...[peer, entry]: Parameters<typeof parts.outbox.remove>) {
       const parcel = parcels.find(({ entry: { key } }) => key === entry.key) as SentParcelAtRest;
-      remembered.push(await parts.sent.includes(parcel.digest, parcel.fingerprint));
+      remembered.push(await parts.sent.includes(parcel.digest, parcel.fingerprints));
       await parts.outbox.remove(peer, entry);
     },
   });

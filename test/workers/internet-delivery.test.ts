@@ -265,6 +265,24 @@ test('A replacement that comes while the first goes out goes out too', async () 
   assert.equal(await room.storage.sent.includes(digest, fingerprintOf(Buffer.from('newer'))), true);
 });
 
+test('Of several versions each goes out once, whichever comes again', async () => {
+  const sent: string[] = [];
+  await using room = await openDeliveryRoom(async (_destination, parcel) => {
+    sent.push(parcel.toString());
+  });
+  const digest = await room.put(GOOD, { body: 'older' });
+  await room.logged('Parcel sent');
+  await room.worker.settled();
+  await room.put(GOOD, { body: 'newer', digest });
+  await room.logged('Parcel sent', 2);
+  await room.worker.settled();
+  await room.put(GOOD, { body: 'older', digest });
+  await room.logged('Parcel was sent before');
+  await room.worker.settled();
+  assert.deepEqual(sent, ['older', 'newer']);
+  assert.deepEqual(await room.waiting(), []);
+});
+
 test('The same octets that come again while they go out go out once', async () => {
   const gates = new Gates();
   const sent: string[] = [];

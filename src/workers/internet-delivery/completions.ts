@@ -22,7 +22,8 @@ export interface SentParcelAtRest {
   /** Node id of the private gateway whose outbox it is in. */
   readonly peer: string;
   readonly digest: string;
-  readonly fingerprint: string;
+  /** As in `SentParcel`. */
+  readonly fingerprints: string;
   readonly entry: Pick<ObjectEntry, 'key' | 'version' | 'size' | 'expiry'>;
 }
 
@@ -68,10 +69,10 @@ export class Completions {
     let batch = this.waiting;
     this.waiting = [];
     try {
-      await sent.addAll(batch.map(({ digest, fingerprint, entry: { expiry } }) => ({ digest, fingerprint, expiry })));
+      await sent.addAll(batch.map(({ digest, fingerprints, entry: { expiry } }) => ({ digest, fingerprints, expiry })));
     } catch {
       // Which of them it is that cannot be written is found out one by one.
-      batch = await forAll(batch, ({ digest, fingerprint, entry }) => sent.add(digest, fingerprint, entry.expiry));
+      batch = await forAll(batch, ({ digest, fingerprints, entry }) => sent.add(digest, fingerprints, entry.expiry));
     }
     batch = await forAll(batch, ({ peer, entry, item }) =>
       Promise.all([queue.finish(item), outbox.remove(peer, entry)]),

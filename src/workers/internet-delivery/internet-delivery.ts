@@ -11,7 +11,7 @@ import { type Outbox, readOutboxKey } from '../../gateway/outbox.ts';
 import { storedParcelIds, waitedSince } from '../../gateway/parcel-at-rest.ts';
 import type { Clock, JournalEntry, StoredObject, TakenItem } from '../../gateway/ports.ts';
 import { retryWait } from '../../gateway/retry.ts';
-import { fingerprintOf, type SentMemory } from '../../gateway/sent-memory.ts';
+import { alsoSent, fingerprintOf, type SentMemory, wasSent } from '../../gateway/sent-memory.ts';
 import { SECOND } from '../../gateway/time.ts';
 import { HeldItems, LEASE } from '../held-items.ts';
 import { Completions, type SentParcelAtRest } from './completions.ts';
@@ -297,8 +297,9 @@ export class InternetDelivery {
     const told = { ...storedParcelIds(stored), peer, destination, door: 'pohttp' };
     const fingerprint = fingerprintOf(stored.body);
     const { key, version, size, expiry } = stored;
-    const parcel = { item, peer, digest, fingerprint, entry: { key, version, size, expiry } };
-    if (fingerprint === sentBefore) {
+    const fingerprints = alsoSent(sentBefore, fingerprint);
+    const parcel = { item, peer, digest, fingerprints, entry: { key, version, size, expiry } };
+    if (wasSent(sentBefore, fingerprint)) {
       this.destinations.abandoned(attempt);
       log.info(told, 'Parcel was sent before');
       return { end: () => this.drop(parcel) };

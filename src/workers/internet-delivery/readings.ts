@@ -13,7 +13,7 @@ const HOLDS = SECOND;
 export interface Reading {
   /** Undefined where it is gone. */
   readonly stored: StoredObject | undefined;
-  /** The fingerprint of what was sent under its ids last. */
+  /** Of what was sent under its ids, for `wasSent` and `alsoSent`. */
   readonly sentBefore: string | undefined;
 }
 
@@ -68,7 +68,7 @@ export class Readings {
   private async sentBefore(item: TakenItem, digest: string): Promise<string | undefined> {
     const asked = this.asked.get(item);
     const found = asked && performance.now() - asked.at < HOLDS ? await asked.fingerprints : undefined;
-    return found ? found.get(digest) : this.sent.fingerprint(digest);
+    return found ? found.get(digest) : (await this.sent.fingerprints([digest]))[0];
   }
 
   private stored(key: string): Promise<StoredObject | undefined> {
