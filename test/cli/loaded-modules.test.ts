@@ -101,7 +101,7 @@ suite('Loaded modules', () => {
     };
     const queue = await commandsOf('queue', '--help');
     assert.match(queue.stdout, /Usage: relay-gateway queue/);
-    assert.deepEqual(queue.loaded, ['src/cli/main.ts', 'src/cli/queue.ts', 'src/cli/table.ts']);
+    assert.deepEqual(queue.loaded, ['src/cli/main.ts', 'src/cli/program.ts', 'src/cli/queue.ts', 'src/cli/table.ts']);
     const help = await commandsOf('--help');
     for (const command of ['serve', 'backup', 'rotate-key', 'ping', 'courier']) {
       assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
