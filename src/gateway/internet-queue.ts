@@ -134,8 +134,9 @@ export class InternetQueue {
     return this.work.postpone(QUEUE, item, due);
   }
 
-  release(item: TakenItem): Promise<void> {
-    return this.work.release(QUEUE, item);
+  /** Never rejects: what cannot be given back is for others once its lease has run out. */
+  async release(item: TakenItem): Promise<void> {
+    await this.work.release(QUEUE, item).catch(() => undefined);
   }
 
   rest(destination: string, until: number): Promise<void> {

@@ -7,7 +7,13 @@ import { readParcel } from '../../src/awala/ramf/parcel.ts';
 import type { TraceIds } from '../../src/gateway/errors.ts';
 import { readOutboxKey } from '../../src/gateway/outbox.ts';
 import { ParcelStorage } from '../../src/gateway/parcel-storage.ts';
-import type { ObjectEntry, StoredObject, TakenItem, WorkQueue } from '../../src/gateway/ports.ts';
+import {
+  type ObjectEntry,
+  type StoredObject,
+  StoreError,
+  type TakenItem,
+  type WorkQueue,
+} from '../../src/gateway/ports.ts';
 import { fingerprintOf } from '../../src/gateway/sent-memory.ts';
 import { CLOCK_DRIFT, DAY, HOUR } from '../../src/gateway/time.ts';
 import { type GatewayRoom, openGatewayRoom } from '../support/gateway-room.ts';
@@ -144,6 +150,18 @@ test('An inbound parcel ends the rest of its address also where another process 
   while ((await rest()) !== 0) {
     await setImmediate();
   }
+});
+
+test('A worker that cannot give back what it has in hand goes on', async () => {
+  await using room = await openGatewayRoom();
+  const { work } = room.backends;
+  const away: Partial<WorkQueue> = { release: () => Promise.reject(new StoreError('STORE_AWAY', 'away')) };
+  const storage = new ParcelStorage({
+    ...room.backends,
+    work: Object.assign(Object.create(work), away),
+    clock: room.clock,
+  });
+  await storage.internetQueue.release({} as TakenItem);
 });
 
 test('What was sent on is remembered while it may come again, and is accepted without a look at that', async () => {
