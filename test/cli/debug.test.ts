@@ -63,7 +63,17 @@ suite('The debug command', () => {
   test('takes the profile that its help shows', async () => {
     const example = /\$ relay-gateway debug (.+)/.exec((await debug('--help')).stdout)?.[1]?.split(' ') ?? [];
     const file = path.join(folder, example.pop() ?? '');
-    const { code, stderr } = await debug(...example, file);
+    // An idle gateway has next to nothing to show.
+    let isOver = false;
+    const load = (async () => {
+      while (!isOver) {
+        await (await fetch(`${gateway.ops}/metrics`)).text();
+      }
+    })();
+    const { code, stderr } = await debug(...example, file).finally(() => {
+      isOver = true;
+    });
+    await load;
     assert.equal(code, 0, stderr);
     assert.equal(statSync(file).mode & 0o777, 0o600);
     assert.ok((JSON.parse(readFileSync(file, 'utf8')) as { nodes: unknown[] }).nodes.length > 10);
