@@ -7,7 +7,7 @@
  */
 
 /** What the queues of a process may take, in octets. */
-const DEFAULT_CAPACITY = 48 * 1024 * 1024;
+const DEFAULT_CAPACITY = 32 * 1024 * 1024;
 
 export interface RoomUser {
   /** Gives back what can be listed again. */

@@ -39,7 +39,7 @@ export const DEFAULT_COGRPC_LIMITS: CogRpcLimits = {
   maxCallsPerConnection: 8,
   maxCalls: 32,
   maxCallsPerAddress: 16,
-  maxOctets: 96 * 1024 * 1024,
+  maxOctets: 48 * 1024 * 1024,
   maxQuiet: 10_000,
   maxHealthCalls: 256,
   maxHealthCallsPerAddress: 32,

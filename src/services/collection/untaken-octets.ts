@@ -6,7 +6,7 @@
  */
 
 /** How many there may be. */
-const DEFAULT_MOST = 128 * 1024 * 1024;
+const DEFAULT_MOST = 48 * 1024 * 1024;
 
 /** Nobody is cut who has taken something in so many milliseconds. */
 const LEAST_TIME = 5000;
