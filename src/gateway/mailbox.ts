@@ -49,17 +49,12 @@ export class Mailboxes {
       return false;
     }
     const key = `${mailboxPrefix(peer)}${digest}`;
-    let entry: ObjectEntry | undefined;
-    try {
-      entry = stays
-        ? await this.objects.putUnless(key, bytes, { expiry, metadata }, stays)
-        : await this.objects.put(key, bytes, { expiry, metadata });
-    } catch (error) {
-      await this.quota.release(peer, bytes.length);
-      throw error;
-    }
+    const entry = await this.quota.putReserved(peer, bytes.length, () =>
+      stays
+        ? this.objects.putUnless(key, bytes, { expiry, metadata }, stays)
+        : this.objects.put(key, bytes, { expiry, metadata }),
+    );
     if (!entry) {
-      await this.quota.release(peer, bytes.length);
       return true;
     }
     const collectors = channel(peer);

@@ -179,19 +179,9 @@ export class Outbox {
     if (!(await this.quota.reserve(peer, bytes.length))) {
       throw new GatewayError('OUTBOX_FULL', `Outbox of ${peer} is full`);
     }
-    let entry: ObjectEntry | undefined;
-    try {
-      entry = stays
-        ? await this.objects.putUnless(key, bytes, options, stays)
-        : await this.objects.put(key, bytes, options);
-    } catch (error) {
-      await this.quota.release(peer, bytes.length);
-      throw error;
-    }
-    if (!entry) {
-      await this.quota.release(peer, bytes.length);
-    }
-    return entry;
+    return this.quota.putReserved(peer, bytes.length, () =>
+      stays ? this.objects.putUnless(key, bytes, options, stays) : this.objects.put(key, bytes, options),
+    );
   }
 
   /** Only where entries are of use. */

@@ -55,6 +55,30 @@ export class Quota {
     return (await meters.reserve(key, amount, limit)) === 'reserved';
   }
 
+  /**
+   * Puts an object for which there is room by `reserve`, which is given back where nothing is put.
+   *
+   * @param put gives undefined where it does not put
+   * @throws what `put` throws
+   */
+  async putReserved<Entry>(
+    owner: string,
+    octets: number,
+    put: () => Promise<Entry | undefined>,
+  ): Promise<Entry | undefined> {
+    let entry: Entry | undefined;
+    try {
+      entry = await put();
+    } catch (error) {
+      await this.release(owner, octets);
+      throw error;
+    }
+    if (entry === undefined) {
+      await this.release(owner, octets);
+    }
+    return entry;
+  }
+
   /** Gives back the room of an object that was removed, or that could not be stored. */
   release(owner: string, octets: number): Promise<void> {
     return this.parts.meters.release(this.meter(owner), { count: 1, octets });
